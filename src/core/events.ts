@@ -1,0 +1,74 @@
+/**
+ * The one typed stream of what happens. Logs, metrics, the command's progress, the API and tests read it; nothing else
+ * reports progress. A new kind of event is added to the union below.
+ */
+import type { ErrorReport } from './errors.ts';
+
+/** The stages of the flow, in order. */
+export type Phase = 'read' | 'lock' | 'evaluate' | 'build' | 'materialise' | 'start';
+
+export type BerthEvent =
+  | { readonly type: 'phase.started'; readonly phase: Phase; readonly detail?: string }
+  | { readonly type: 'phase.finished'; readonly phase: Phase; readonly ms: number; readonly cache?: 'hit' | 'miss' }
+  /** Progress within a phase. Units say what is counted; `total` is absent while it is unknown. */
+  | {
+      readonly type: 'progress';
+      readonly phase: Phase;
+      readonly unit: 'paths' | 'bytes' | 'packages';
+      readonly done: number;
+      readonly total?: number;
+      readonly label?: string;
+    }
+  | { readonly type: 'derivation.started'; readonly derivation: string }
+  | { readonly type: 'derivation.finished'; readonly derivation: string; readonly ms: number }
+  | { readonly type: 'log'; readonly phase: Phase; readonly line: string }
+  | { readonly type: 'warning'; readonly message: string; readonly data?: Readonly<Record<string, unknown>> }
+  | { readonly type: 'berth.state'; readonly id: string; readonly name: string; readonly state: string }
+  | { readonly type: 'failed'; readonly error: ErrorReport };
+
+/** An event as it is published: with the time and the piece of work that it belongs to. */
+export type PublishedEvent = BerthEvent & {
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+  /** Which request, build or berth it belongs to; the same for joiners of one flight. */
+  readonly subject: string;
+};
+
+/** Takes events of one piece of work. Pass it down; do not look for a global one. */
+export type Emit = (event: BerthEvent) => void;
+
+/** Swallows events, for callers that have no listener. */
+export const silent: Emit = () => undefined;
+
+type Listener = (event: PublishedEvent) => void;
+
+/** Hands each event to all listeners, in order; a listener that throws does not harm the others or the work. */
+export class EventBus {
+  readonly #listeners = new Set<Listener>();
+  readonly #now: () => number;
+
+  constructor(now: () => number = Date.now) {
+    this.#now = now;
+  }
+
+  /** @returns an emitter whose events carry `subject` */
+  emitter(subject: string): Emit {
+    return (event) => this.publish({ ...event, at: this.#now(), subject });
+  }
+
+  publish(event: PublishedEvent): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(event);
+      } catch (error) {
+        process.emitWarning(`An event listener failed: ${String(error)}`);
+      }
+    }
+  }
+
+  /** @returns a function that ends the subscription */
+  subscribe(listener: Listener): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+}

@@ -1,0 +1,24 @@
+/** An environment: closure, variables and hooks; immutable, named by a digest. */
+import type { Digest } from '../core/digest.ts';
+import type { StorePath } from '../nix/store.ts';
+
+export interface Closure {
+  /** All store paths that the environment needs, sorted. */
+  readonly paths: readonly StorePath[];
+  /** Sum of the paths' NAR sizes, in bytes. */
+  readonly bytes: number;
+}
+
+export interface Environment {
+  /** Over everything below; the same on every host. */
+  readonly digest: Digest;
+  /** The output of the environment's derivation (nix/environment.nix); its closure is the environment's closure. */
+  readonly storePath: StorePath;
+  /** The merged FHS view that /usr, /bin, /lib and /lib64 lead to; null when no package needs one. */
+  readonly fhs: StorePath | null;
+  readonly variables: Readonly<Record<string, string>>;
+  readonly shellHook: string;
+  readonly command: readonly string[] | null;
+  readonly ports: readonly number[];
+  readonly closure: Closure;
+}
