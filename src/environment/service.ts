@@ -1,0 +1,137 @@
+/** What Berth does, as one port: the daemon's API exposes it, the tests and the command use it. */
+import type { Digest } from '../core/digest.ts';
+import type { Emit } from '../core/events.ts';
+import type { BerthState, Engine, Limits } from '../engine/engine.ts';
+import type { PackageMatch } from '../sources/source.ts';
+import type { Environment } from './environment.ts';
+import type { Explanation } from './explain.ts';
+
+/** Handed to long work: where its events go, and when to give up. */
+export interface WorkContext {
+  readonly emit: Emit;
+  readonly signal?: AbortSignal;
+}
+
+export interface PublishedPort {
+  readonly host: number;
+  readonly container: number;
+}
+
+export interface EnvironmentRequest {
+  /** A config file or a folder that holds one; absolute. */
+  readonly path: string;
+  /** Adds Nix itself, speaking to the shared store's daemon. */
+  readonly withNix?: boolean;
+  /** Variables that the config's evaluation may read. */
+  readonly passEnv?: Readonly<Record<string, string>>;
+}
+
+export interface UpRequest extends EnvironmentRequest {
+  readonly name?: string;
+  readonly mode?: 'shell' | 'image' | 'registry' | 'auto';
+  readonly engine?: 'embedded' | 'docker' | 'kubernetes' | 'auto';
+  readonly limits?: Partial<Limits>;
+  readonly network?: 'none' | 'host' | 'bridge';
+  readonly ports?: readonly PublishedPort[];
+}
+
+export type StageCache = 'hit' | 'miss';
+
+export interface CacheReport {
+  readonly environment: StageCache;
+  readonly build: StageCache | 'none';
+  readonly image: StageCache | 'none';
+}
+
+/** Milliseconds that each stage took; a stage that was not needed took 0. */
+export interface StageTimings {
+  readonly read: number;
+  readonly evaluate: number;
+  readonly build: number;
+  readonly materialise: number;
+  readonly start: number;
+  readonly total: number;
+}
+
+export interface EnvironmentResult {
+  readonly environment: Environment;
+  readonly configDigest: Digest;
+  readonly cache: CacheReport;
+  readonly timingsMs: StageTimings;
+}
+
+/** What `berth up --json` prints. */
+export interface UpResult {
+  readonly name: string;
+  readonly id: string;
+  readonly state: 'ready';
+  readonly mode: 'shell';
+  readonly engine: Engine['name'];
+  readonly configDigest: Digest;
+  readonly environmentDigest: Digest;
+  readonly imageDigest: null;
+  readonly cache: CacheReport;
+  readonly closure: { readonly paths: number; readonly bytes: number };
+  readonly timingsMs: StageTimings;
+}
+
+/** A berth that lives as long as the command that is run in it. */
+export interface EphemeralBerth {
+  readonly id: string;
+  readonly name: string;
+  /** The agent's socket on the host. */
+  readonly agentSocket: string;
+  readonly cache: CacheReport;
+  readonly timingsMs: StageTimings;
+}
+
+export interface BerthSummary {
+  readonly id: string;
+  readonly name: string;
+  readonly state: BerthState['state'];
+  readonly exitCode: number | null;
+  readonly engine: Engine['name'];
+  readonly mode: 'shell';
+  /** The project folder. */
+  readonly directory: string;
+  readonly environmentDigest: Digest;
+  /** ISO 8601. */
+  readonly createdAt: string;
+  readonly ports: readonly PublishedPort[];
+  readonly agentSocket: string;
+}
+
+export interface LogChunk {
+  readonly data: Uint8Array;
+}
+
+export interface LockResult {
+  readonly lockFile: string;
+  readonly sources: readonly { readonly name: string; readonly label: string; readonly changed: boolean }[];
+}
+
+export interface PackagesEdited {
+  readonly file: string;
+  readonly names: readonly string[];
+}
+
+export interface BerthService {
+  /** Makes the environment ready and a berth with it; a berth of that name that runs is given the new environment. */
+  up(request: UpRequest, context: WorkContext): Promise<UpResult>;
+  environment(request: EnvironmentRequest, context: WorkContext): Promise<EnvironmentResult>;
+  /** @returns a started berth that the caller removes by `remove` when its command has ended */
+  run(request: UpRequest, context: WorkContext): Promise<EphemeralBerth>;
+  list(): Promise<BerthSummary[]>;
+  get(nameOrId: string): Promise<BerthSummary>;
+  stop(nameOrId: string, graceMs: number): Promise<void>;
+  start(nameOrId: string, context: WorkContext): Promise<BerthSummary>;
+  remove(nameOrId: string): Promise<void>;
+  logs(nameOrId: string, options: { readonly follow: boolean; readonly signal?: AbortSignal }): AsyncIterable<LogChunk>;
+  /** Says why each stage would hit or miss now; runs no evaluation. */
+  explain(request: EnvironmentRequest, context: WorkContext): Promise<Explanation>;
+  /** Locks the config's sources; `update` names those to ask upstream for again, an empty list all of them. */
+  lock(path: string, options: { readonly update?: readonly string[] }, context: WorkContext): Promise<LockResult>;
+  search(path: string | undefined, query: string, limit: number, context: WorkContext): Promise<PackageMatch[]>;
+  addPackages(path: string, names: readonly string[], context: WorkContext): Promise<PackagesEdited>;
+  removePackages(path: string, names: readonly string[], context: WorkContext): Promise<PackagesEdited>;
+}
