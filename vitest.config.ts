@@ -3,7 +3,6 @@ import { SummaryReporter } from './test/support/summary-reporter.ts';
 
 // Two projects: `unit` needs nothing but Node; `system` runs real Nix, containers and a Docker server, one file at a
 // time, because its tests share one machine's store, cgroups and ports.
-// eslint-disable-next-line no-restricted-syntax -- vitest reads the default export
 export default defineConfig({
   test: {
     reporters: ['default', new SummaryReporter()],
@@ -16,7 +15,8 @@ export default defineConfig({
           exclude: ['test/rules/**'],
           testTimeout: 300_000,
           hookTimeout: 600_000,
-          fileParallelism: false,
+          pool: 'forks',
+          poolOptions: { forks: { singleFork: true } },
           globalSetup: ['test/support/global-setup.ts'],
         },
       },
