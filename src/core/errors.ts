@@ -46,6 +46,12 @@ export const catalogue = {
     meaning: 'The daemon did not answer on its socket.',
     hint: 'Run `berth doctor`; the daemon writes its log to $BERTH_HOME/log/daemon.log.',
   },
+  STATE_TOO_NEW: {
+    ...user,
+    exitCode: 78,
+    meaning: "Berth's state was written by a later version.",
+    hint: 'Use that version, or another $BERTH_HOME.',
+  },
   INTERNAL: {
     ...system,
     exitCode: 70,

@@ -1,0 +1,61 @@
+/**
+ * Mode `shell`: the container starts from the minimal image, the store is mounted read-only, and the berth's own folder
+ * holds what the agent reads: variables, hook, the link to the FHS view and the command.
+ */
+import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Mount } from '../engine/engine.ts';
+import { physicalStoreDirectory, storeDirectory, type Store, type StorePath } from '../nix/store.ts';
+
+/** What a berth needs of an environment. */
+export interface BerthContent {
+  readonly variables: Readonly<Record<string, string>>;
+  readonly shellHook: string;
+  /** Bash functions that the environment's set-up defined. */
+  readonly functions: string;
+  readonly fhs: StorePath | null;
+  readonly command: readonly string[] | null;
+}
+
+/** Where the project lies in every berth. */
+export const projectTarget = '/work';
+
+/** The FHS folder of the minimal image, for environments that bring none: busybox as /bin/sh and /usr/bin/env. */
+export const defaultFhs = '/berth/fhs';
+
+/** Mounts of mode `shell`: the store read-only, the project read-write. */
+export function sharedStoreMounts(store: Store, projectDirectory: string): Mount[] {
+  return [
+    { source: physicalStoreDirectory(store), target: storeDirectory, readOnly: true },
+    { source: projectDirectory, target: projectTarget, readOnly: false },
+  ];
+}
+
+/**
+ * Writes a berth's folder. Each file is replaced by a rename, so a command that starts meanwhile sees the old or the new
+ * environment, never a mixture within one file; the link is switched last.
+ */
+export function writeBerthContent(runDirectory: string, content: BerthContent): void {
+  mkdirSync(runDirectory, { recursive: true, mode: 0o755 });
+  const replace = (name: string, text: string | null) => {
+    const path = join(runDirectory, name);
+    if (text === null) {
+      rmSync(path, { force: true });
+      return;
+    }
+    writeFileSync(`${path}.new`, text);
+    renameSync(`${path}.new`, path);
+  };
+  const hook = [content.functions, content.shellHook].filter((part) => part.trim() !== '').join('\n');
+  replace('environment', nulSeparated(Object.entries(content.variables).map(([key, value]) => `${key}=${value}`)));
+  replace('hook', hook === '' ? null : `${hook}\n`);
+  replace('command', content.command === null ? null : nulSeparated(content.command));
+  const link = join(runDirectory, 'fhs');
+  rmSync(`${link}.new`, { force: true });
+  symlinkSync(content.fhs ?? defaultFhs, `${link}.new`);
+  renameSync(`${link}.new`, link);
+}
+
+function nulSeparated(items: readonly string[]): string {
+  return items.map((item) => `${item}\0`).join('');
+}
