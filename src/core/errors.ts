@@ -31,6 +31,32 @@ export const catalogue = {
     meaning: 'A mirror, binary cache or registry did not answer.',
     hint: 'Check the network and the mirror in `berth doctor`; what is in the store already keeps working.',
   },
+  // Berths and engines
+  BERTH_UNKNOWN: { ...user, exitCode: 66, meaning: 'There is no berth of that name or id.', hint: 'See `berth ps`.' },
+  NAME_TAKEN: {
+    ...user,
+    exitCode: 73,
+    meaning: 'Another project has a berth of that name.',
+    hint: 'Choose another with --name, or remove that one with `berth rm`.',
+  },
+  NAME_INVALID: {
+    ...user,
+    exitCode: 2,
+    meaning: 'A name may hold lower-case letters, digits, `-`, `_` and `.`, and begins with a letter or digit.',
+    hint: 'Choose another with --name.',
+  },
+  MODE_UNSUPPORTED: {
+    ...user,
+    exitCode: 69,
+    meaning: 'This Berth does not have the mode or engine that was asked for.',
+    hint: 'Use --mode shell with --engine embedded or docker.',
+  },
+  ENGINE_UNAVAILABLE: {
+    ...system,
+    exitCode: 69,
+    meaning: 'No engine can run containers here.',
+    hint: 'Run `berth doctor`: it says what each engine lacks.',
+  },
   // Command line and daemon
   USAGE: { ...user, exitCode: 2, meaning: 'The command line is not valid.', hint: 'See `berth --help`.' },
   SETTING_INVALID: {

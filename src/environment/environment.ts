@@ -18,6 +18,8 @@ export interface Environment {
   readonly fhs: StorePath | null;
   readonly variables: Readonly<Record<string, string>>;
   readonly shellHook: string;
+  /** Bash functions that the set-up of a nixpkgs environment defines; empty where there are none. */
+  readonly functions: string;
   readonly command: readonly string[] | null;
   readonly ports: readonly number[];
   readonly closure: Closure;

@@ -46,9 +46,10 @@ export function writeBerthContent(runDirectory: string, content: BerthContent): 
     writeFileSync(`${path}.new`, text);
     renameSync(`${path}.new`, path);
   };
-  const hook = [content.functions, content.shellHook].filter((part) => part.trim() !== '').join('\n');
   replace('environment', nulSeparated(Object.entries(content.variables).map(([key, value]) => `${key}=${value}`)));
-  replace('hook', hook === '' ? null : `${hook}\n`);
+  replace('hook', content.shellHook.trim() === '' ? null : `${content.shellHook}\n`);
+  // Read by interactive shells and by the hook only: a command that is run needs no functions and should not wait.
+  replace('functions', content.functions.trim() === '' ? null : `${content.functions}\n`);
   replace('command', content.command === null ? null : nulSeparated(content.command));
   const link = join(runDirectory, 'fhs');
   rmSync(`${link}.new`, { force: true });
