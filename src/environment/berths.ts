@@ -6,7 +6,7 @@ import { BerthError } from '../core/errors.ts';
 import type { Emit } from '../core/events.ts';
 import { KeyedMutex } from '../core/keyed-mutex.ts';
 import type { BerthSpec, BerthState, Engine, Limits, Mount } from '../engine/engine.ts';
-import { projectTarget, sharedStoreMounts, writeBerthContent } from '../materialise/shared-store.ts';
+import { sharedStoreMounts, writeBerthContent } from '../materialise/shared-store.ts';
 import type { Store } from '../nix/store.ts';
 import { checkName, nameFor } from './berth-name.ts';
 import type { BerthRecord, BerthRecords } from './berth-records.ts';
