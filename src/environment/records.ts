@@ -12,18 +12,22 @@ import { digestOf, type Digest } from '../core/digest.ts';
 import { BerthError } from '../core/errors.ts';
 import type { ReadTrace } from '../nix/read-trace.ts';
 import type { Environment } from './environment.ts';
+import { subjectKey, type Subject } from './subject.ts';
 
 /** One evaluation: what it read and what it said. */
 export interface TraceRecord {
+  readonly subject: Subject;
   readonly trace: ReadTrace;
   readonly evaluated: EvaluatedConfig;
 }
 
 export interface EnvironmentRecords {
-  /** @returns the traces of a subject, the one used last first */
-  traces(subject: Digest): TraceRecord[];
-  /** Keeps a trace; past `tracesKept` of a subject the one unused for longest is dropped. */
-  saveTrace(subject: Digest, record: TraceRecord): void;
+  /** @returns the traces of a subject, the newest first */
+  traces(subject: Subject): TraceRecord[];
+  /** @returns the newest trace of a config file, of whatever subject */
+  newestTraceOf(file: string): TraceRecord | undefined;
+  /** Keeps a trace; past `tracesKept` of a subject the oldest is dropped. */
+  saveTrace(record: TraceRecord): void;
   /** @returns the environment that a derivation built */
   environment(drvPath: string): Environment | undefined;
   saveEnvironment(drvPath: string, environment: Environment): void;
@@ -48,12 +52,14 @@ const schema = `
   CREATE TABLE traces (
     subject TEXT NOT NULL,
     digest TEXT NOT NULL,
+    file TEXT NOT NULL,
     drv_path TEXT NOT NULL,
     record TEXT NOT NULL,
-    used INTEGER NOT NULL,
+    made INTEGER NOT NULL,
     PRIMARY KEY (subject, digest)
   );
   CREATE INDEX traces_by_derivation ON traces (drv_path);
+  CREATE INDEX traces_by_file ON traces (file, made);
   CREATE TABLE environments (
     drv_path TEXT PRIMARY KEY,
     environment TEXT NOT NULL,
@@ -93,21 +99,30 @@ export function openStateDatabase(file: string): Database.Database {
 
 const traceRowSchema = z.object({ record: z.string() });
 const environmentRowSchema = z.object({ drv_path: z.string(), environment: z.string(), used_at: z.int() });
-const traceRecordSchema = z.object({ trace: z.array(z.unknown()), evaluated: evaluatedConfigSchema });
+const traceRecordSchema = z.object({
+  subject: z.unknown(),
+  trace: z.array(z.unknown()),
+  evaluated: evaluatedConfigSchema,
+});
+
+function toTrace(row: unknown): TraceRecord {
+  return traceRecordSchema.parse(JSON.parse(traceRowSchema.parse(row).record)) as TraceRecord;
+}
 
 /** The records of traces and environments in the state's database. */
 export function createEnvironmentRecords(
   database: Database.Database,
   now: () => number = Date.now,
 ): EnvironmentRecords {
-  const selectTraces = database.prepare('SELECT record FROM traces WHERE subject = ? ORDER BY used DESC');
+  const selectTraces = database.prepare('SELECT record FROM traces WHERE subject = ? ORDER BY made DESC');
+  const selectNewest = database.prepare('SELECT record FROM traces WHERE file = ? ORDER BY made DESC LIMIT 1');
   const insertTrace = database.prepare(
-    `INSERT INTO traces (subject, digest, drv_path, record, used) VALUES (?, ?, ?, ?, ?)
-     ON CONFLICT (subject, digest) DO UPDATE SET drv_path = excluded.drv_path, record = excluded.record, used = excluded.used`,
+    `INSERT INTO traces (subject, digest, file, drv_path, record, made) VALUES (?, ?, ?, ?, ?, ?)
+     ON CONFLICT (subject, digest) DO UPDATE SET drv_path = excluded.drv_path, record = excluded.record, made = excluded.made`,
   );
   const trimTraces = database.prepare(
     `DELETE FROM traces WHERE subject = ?1 AND digest NOT IN
-       (SELECT digest FROM traces WHERE subject = ?1 ORDER BY used DESC LIMIT ${tracesKept})`,
+       (SELECT digest FROM traces WHERE subject = ?1 ORDER BY made DESC LIMIT ${tracesKept})`,
   );
   const selectEnvironment = database.prepare(
     'SELECT drv_path, environment, used_at FROM environments WHERE drv_path = ?',
@@ -133,13 +148,18 @@ export function createEnvironmentRecords(
     traces(subject) {
       return z
         .array(traceRowSchema)
-        .parse(selectTraces.all(subject))
-        .map((row) => traceRecordSchema.parse(JSON.parse(row.record)) as TraceRecord);
+        .parse(selectTraces.all(subjectKey(subject)))
+        .map(toTrace);
     },
-    saveTrace(subject, record) {
-      const text = JSON.stringify(record);
-      insertTrace.run(subject, traceIdentity(record.trace), record.evaluated.drvPath, text, now());
-      trimTraces.run(subject);
+    newestTraceOf(file) {
+      const row: unknown = selectNewest.get(file);
+      return row === undefined ? undefined : toTrace(row);
+    },
+    saveTrace(record) {
+      const { subject, trace, evaluated } = record;
+      const key = subjectKey(subject);
+      insertTrace.run(key, traceIdentity(trace), subject.file, evaluated.drvPath, JSON.stringify(record), now());
+      trimTraces.run(key);
     },
     environment(drvPath) {
       const row: unknown = selectEnvironment.get(drvPath);
