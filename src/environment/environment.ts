@@ -1,13 +1,8 @@
 /** An environment: closure, variables and hooks; immutable, named by a digest. */
 import type { Digest } from '../core/digest.ts';
-import type { StorePath } from '../nix/store.ts';
+import type { Closure, StorePath } from '../nix/store.ts';
 
-export interface Closure {
-  /** All store paths that the environment needs, sorted. */
-  readonly paths: readonly StorePath[];
-  /** Sum of the paths' NAR sizes, in bytes. */
-  readonly bytes: number;
-}
+export type { Closure };
 
 export interface Environment {
   /** Over everything below; the same on every host. */

@@ -7,6 +7,14 @@ export type StorePath = `/nix/store/${string}`;
 /** Where store paths are said to be, in every store that Berth uses. */
 export const storeDirectory = '/nix/store';
 
+/** All store paths that some paths need, themselves included. */
+export interface Closure {
+  /** Sorted. */
+  readonly paths: readonly StorePath[];
+  /** Sum of the paths' NAR sizes, in bytes. */
+  readonly bytes: number;
+}
+
 /**
  * A Nix store. The managed store is a chroot store: its `/nix/store` lies under a folder of Berth's
  * (`nix --store DIR`), and the host's `/nix` is never touched. The system store is the host's own `/nix`.
