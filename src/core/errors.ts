@@ -25,6 +25,18 @@ const upstream = { fault: 'upstream', retryable: true } as const;
 /** Every error code, in the order of the flow. */
 export const catalogue = {
   // Sources
+  SOURCE_UNKNOWN: {
+    ...user,
+    exitCode: 65,
+    meaning: 'A config or the lock names a source that there is none of.',
+    hint: 'Sources are `pkgs`, `debian` and `nixpkgs`.',
+  },
+  CONFIG_CHANGING: {
+    ...user,
+    exitCode: 75,
+    meaning: 'The config, or a file that it reads, kept changing while it was evaluated.',
+    hint: 'Run the command again when the files are still.',
+  },
   MIRROR_UNREACHABLE: {
     ...upstream,
     exitCode: 69,
@@ -143,12 +155,6 @@ export const catalogue = {
     meaning: 'The list of packages in the config is not plain enough to be edited by a program.',
     hint: 'Edit the list by hand.',
   },
-  LOCK_INVALID: {
-    ...user,
-    exitCode: 65,
-    meaning: 'berth.lock is damaged, or was written by a later version of Berth.',
-    hint: 'Restore it from version control, or remove it and run `berth lock`.',
-  },
   SOURCE_NEEDED: {
     ...user,
     exitCode: 65,
@@ -219,6 +225,12 @@ export const catalogue = {
     exitCode: 70,
     meaning: 'The engine did not start the container.',
     hint: 'Run `berth doctor`; the message holds what the runtime said.',
+  },
+  LIMIT_REFUSED: {
+    ...user,
+    exitCode: 2,
+    meaning: 'A limit of memory, CPU or processes cannot be set.',
+    hint: 'See `berth doctor` for which limits this machine allows; a limit cannot be below what is in use.',
   },
   AGENT_UNREACHABLE: {
     ...system,

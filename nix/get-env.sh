@@ -1,0 +1,99 @@
+# The builder of nix/environment.nix: sets the environment up as the derivation's stdenv does, and writes it to $out.
+# Runs in bash or in a POSIX shell, whatever the derivation's builder is. The variables left out are those that
+# `nix print-dev-env` ignores, and those that only a build has.
+
+if [ -n "${NIX_ATTRS_SH_FILE:-}" ] && [ -e "${NIX_ATTRS_SH_FILE}" ]; then
+  . "$NIX_ATTRS_SH_FILE"
+  out="${outputs[out]}"
+fi
+
+IN_NIX_SHELL=impure
+dontAddDisableDepTrack=1
+name=$berthName
+export IN_NIX_SHELL dontAddDisableDepTrack name
+
+if [ -n "${stdenv:-}" ] && [ -e "$stdenv/setup" ]; then
+  . "$stdenv/setup"
+fi
+set +eu
+
+berth_out=$out
+berth_hook=${shellHook:-}
+berth_fhs=${berthFhs:-}
+berth_command=${berthCommand:-}
+berth_path=$PATH
+berth_names=$berthVariables
+berth_suffix=${berthPathSuffix:-}
+unset IFS
+
+berth_index=0
+for berth_name in $berth_names; do
+  eval "berth_value_$berth_index=\$berthVariable$berth_index; unset berthVariable$berth_index"
+  berth_index=$((berth_index + 1))
+done
+
+if [ -n "${berthTools:-}" ]; then berth_tools=$berthTools; else berth_tools=; fi
+unset berthName berthVariables berthFhs berthCommand berthTools berthPath berthPathSuffix
+unset NIX_BUILD_TOP NIX_BUILD_CORES NIX_LOG_FD NIX_REMOTE NIX_ENFORCE_PURITY NIX_ATTRS_SH_FILE NIX_ATTRS_JSON_FILE
+unset TMP TMPDIR TEMP TEMPDIR TERM TZ HOME OLDPWD PWD SHLVL HOSTNAME
+unset out outputs builder shellHook phases buildPhase buildCommand preferLocalBuild allowSubstitutes
+case "${SSL_CERT_FILE:-}" in /no-cert-file.crt) unset SSL_CERT_FILE ;; esac
+case "${NIX_SSL_CERT_FILE:-}" in /no-cert-file.crt) unset NIX_SSL_CERT_FILE ;; esac
+
+# What only the shell itself sets when nobody gave it a PATH.
+case "$PATH" in /path-not-set | /no-such-path) PATH= ;; esac
+if [ -n "$berth_suffix" ]; then PATH=${PATH:+$PATH:}$berth_suffix; fi
+
+berth_index=0
+for berth_name in $berth_names; do
+  eval "export $berth_name=\"\$berth_value_$berth_index\"; unset berth_value_$berth_index"
+  berth_index=$((berth_index + 1))
+done
+
+berth_dump() {
+  if [ -n "${BASH_VERSION:-}" ]; then
+    # With builtins only; names come from `export -p`.
+    local berth_line berth_key berth_seen=
+    while IFS= read -r berth_line; do
+      if [[ $berth_line =~ ^declare\ -[a-zA-Z]*x[a-zA-Z]*\ ([A-Za-z_][A-Za-z0-9_]*)= ]]; then
+        berth_key=${BASH_REMATCH[1]}
+        case $berth_key in _ | BASHOPTS | SHELLOPTS | PPID | UID | EUID | BASH_*) continue ;; esac
+        # A line within another variable's value can look like this too: then it is no exported variable.
+        [[ ${!berth_key+set} && $(declare -p "$berth_key") =~ ^declare\ -[a-zA-Z]*x ]] || continue
+        [[ " $berth_seen " != *" $berth_key "* ]] || continue
+        berth_seen="$berth_seen $berth_key"
+        printf '%s=%s\0' "$berth_key" "${!berth_key}"
+      fi
+    done <<< "$(export -p)"
+  else
+    "$berth_env" -0
+  fi
+}
+
+# Programs are found by the derivation's PATH, then by the tools that nix/environment.nix gives. A shell of busybox has
+# them itself.
+berth_find() {
+  local IFS=:
+  local folder
+  for folder in $berth_path $berth_tools; do
+    if [ -x "$folder/$1" ]; then
+      printf %s "$folder/$1"
+      return 0
+    fi
+  done
+  printf %s "$1"
+}
+
+set -e
+berth_env=$(berth_find env)
+berth_mkdir=$(berth_find mkdir)
+berth_ln=$(berth_find ln)
+
+"$berth_mkdir" "$berth_out"
+berth_dump > "$berth_out/variables"
+if [ -n "${BASH_VERSION:-}" ]; then declare -f > "$berth_out/functions" || true; fi
+if [ -n "$berth_hook" ]; then printf '%s' "$berth_hook" > "$berth_out/hook"; fi
+if [ -n "$berth_command" ]; then printf '%s' "$berth_command" > "$berth_out/command"; fi
+if [ -n "$berth_fhs" ]; then "$berth_ln" -s "$berth_fhs" "$berth_out/fhs"; fi
+trap - EXIT
+exit 0

@@ -1,0 +1,43 @@
+# Imports files of the project in a scope of Berth's: variables are given by the request and reported, and
+# `import <nixpkgs>` is the locked default source with its settings.
+{ request }:
+
+let
+  prefix = request.directory + "/";
+  inProject = text: builtins.substring 0 (builtins.stringLength prefix) text == prefix || text == request.directory;
+
+  # Reports each variable that is asked for (src/nix/evaluate.ts reads it from the trace lines), then gives its value.
+  getEnv =
+    name:
+    builtins.trace "berth-variable:${builtins.toJSON name}" (request.passedVariables.${name} or "");
+
+  lookup = toString <nixpkgs>;
+
+  importFile =
+    path:
+    let
+      text = toString path;
+    in
+    if text == lookup then
+      sources.importDefault
+    else if inProject text then
+      builtins.scopedImport scope path
+    else
+      import path;
+
+  overrides = {
+    inherit getEnv;
+    import = importFile;
+  };
+
+  scope = {
+    import = importFile;
+    __getEnv = getEnv;
+    builtins = builtins // overrides // { builtins = builtins // overrides; };
+  };
+
+  sources = import ./sources.nix { inherit request importFile; };
+in
+{
+  inherit importFile sources;
+}

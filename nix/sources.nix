@@ -1,0 +1,82 @@
+# The package sets that a request names, each nixpkgs-shaped and loaded only when it is used.
+#
+# request.sources.<name> is a PreparedSource's `nix` with its `kind`:
+#   nixpkgs, path: { path; config ? { }; overlays ? [ ]; }   path: a tree whose default.nix is nixpkgs-shaped
+#   debian:        see debian/default.nix
+{
+  request,
+  # Imports a file of the project: overlays may lie there.
+  importFile,
+}:
+
+let
+  inherit (import ./errors.nix) fail;
+  inherit (request) system;
+
+  # Gives a function only the arguments that it names; one without named arguments is given all.
+  callWith =
+    function: arguments:
+    let
+      named = builtins.functionArgs function;
+    in
+    function (if named == { } then arguments else builtins.intersectAttrs named arguments);
+
+  tree =
+    source:
+    {
+      config ? { },
+      overlays ? [ ],
+      ...
+    }@arguments:
+    let
+      value = import source.path;
+      given = arguments // {
+        system = arguments.system or arguments.localSystem.system or system;
+        config =
+          if builtins.isAttrs config then
+            (source.config or { }) // { allowUnfree = source.config.allowUnfree or request.allowUnfree; } // config
+          else
+            config;
+        overlays = map importFile (source.overlays or [ ]) ++ overlays;
+      };
+    in
+    if builtins.isFunction value then callWith value (removeAttrs given (if arguments ? localSystem then [ "system" ] else [ ])) else value;
+
+  # What `import <nixpkgs>` gives for the source: a function of nixpkgs' own arguments.
+  importers = builtins.mapAttrs (
+    _: source:
+    if source.kind == "debian" then
+      _: import ./debian (
+        { inherit (request) allowUnfree; } // removeAttrs source [ "kind" ] // { inherit system; }
+      )
+    else
+      tree source
+  ) request.sources;
+
+  needed = name: fail "SOURCE_NEEDED" { source = name; };
+  default = sets.${request.defaultSource} or (needed request.defaultSource);
+  # null while the default source is not locked.
+  defaultKind = request.sources.${request.defaultSource}.kind or null;
+
+  sets = builtins.mapAttrs (_: importer: importer { }) importers;
+in
+{
+  inherit sets;
+
+  # Whether the request has the source.
+  has = name: request.sources ? ${name};
+
+  # A package set by its name; the daemon locks and prepares one that is missing, and asks again. The default source
+  # also goes by the name of its kind.
+  get =
+    name:
+    if request.sources ? ${name} then
+      sets.${name}
+    else if defaultKind == name then
+      default
+    else
+      needed name;
+
+  inherit default defaultKind;
+  importDefault = importers.${request.defaultSource} or (needed request.defaultSource);
+}

@@ -1,0 +1,98 @@
+/**
+ * berth.lock: which revision of each source a project uses. Written when a source is first asked for, and changed only by
+ * `berth lock`; meant to be kept in version control beside the config.
+ */
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
+import { BerthError } from '../core/errors.ts';
+import { isErrno, writeFileAtomically } from '../core/files.ts';
+import type { Json, LockedSource } from '../sources/source.ts';
+
+/** The form of the file; one that is higher was written by a later Berth. */
+export const lockVersion = 1;
+
+const json: z.ZodType<Json> = z.lazy(() =>
+  z.union([z.string(), z.number(), z.boolean(), z.null(), z.array(json), z.record(z.string(), json)]),
+);
+
+const lockedSourceSchema = z.strictObject({
+  kind: z.enum(['debian', 'nixpkgs', 'path']),
+  label: z.string(),
+  pin: z.record(z.string(), json),
+}) satisfies z.ZodType<LockedSource>;
+
+const lockSchema = z.strictObject({
+  version: z.literal(lockVersion),
+  sources: z.record(z.string(), lockedSourceSchema),
+});
+
+export interface Lock {
+  /** By the names that configs use: `pkgs` for the default source, else `debian`, `nixpkgs`. */
+  readonly sources: Readonly<Record<string, LockedSource>>;
+}
+
+/**
+ * @param file absolute path of berth.lock
+ * @returns the lock; one without sources where there is no file
+ * @throws BerthError LOCK_INVALID
+ */
+export function readLock(file: string): Lock {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return { sources: {} };
+    throw error;
+  }
+  return parseLock(text, file);
+}
+
+/** @throws BerthError LOCK_INVALID, naming the place in the file's content */
+export function parseLock(text: string, file: string): Lock {
+  let content: unknown;
+  try {
+    content = JSON.parse(text);
+  } catch (error) {
+    throw new BerthError('LOCK_INVALID', `${file} is not JSON.`, { cause: error });
+  }
+  const version = z.looseObject({ version: z.number() }).safeParse(content);
+  if (version.success && version.data.version > lockVersion) {
+    throw new BerthError(
+      'LOCK_INVALID',
+      `${file} has version ${version.data.version}; this Berth knows version ${lockVersion}.`,
+      { hint: 'Use the Berth that wrote it, or a later one.' },
+    );
+  }
+  const parsed = lockSchema.safeParse(content);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    const place = issue?.path.join('.') ?? '';
+    throw new BerthError('LOCK_INVALID', `${file} is damaged${place === '' ? '' : ` at ${place}`}.`, {
+      cause: parsed.error,
+    });
+  }
+  return { sources: parsed.data.sources };
+}
+
+/** @returns the file's text: the same for the same lock, with sorted keys, so that version control shows real changes only */
+export function formatLock(lock: Lock): string {
+  return `${JSON.stringify(sorted({ version: lockVersion, sources: lock.sources as unknown as Json }), null, 2)}\n`;
+}
+
+/** Replaces the file as a whole. A lock that would be the same is not written. */
+export async function writeLock(file: string, lock: Lock): Promise<void> {
+  const text = formatLock(lock);
+  try {
+    if (readFileSync(file, 'utf8') === text) return;
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT')) throw error;
+  }
+  await writeFileAtomically(file, text);
+}
+
+function sorted(value: Json): Json {
+  if (Array.isArray(value)) return (value as readonly Json[]).map(sorted);
+  if (value === null || typeof value !== 'object') return value;
+  const entries = Object.entries(value as { readonly [key: string]: Json });
+  return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, inner]) => [key, sorted(inner)]));
+}

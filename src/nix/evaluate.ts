@@ -1,0 +1,261 @@
+/**
+ * Evaluates a config in the sandbox: what it means, and what was read to find that out. A failed evaluation is a result,
+ * since what it read matters as well: an edit of any of it may make it succeed.
+ */
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ConfigFile } from '../config/config-file.ts';
+import { evaluatedConfigSchema, type EvaluatedConfig } from '../config/evaluated-config.ts';
+import { BerthError } from '../core/errors.ts';
+import { exec, type ExecResult } from '../core/exec.ts';
+import { isErrno } from '../core/files.ts';
+import type { PreparedSource } from '../sources/source.ts';
+import { evaluationError } from './evaluation-errors.ts';
+import { defaultLimits, inside, sandboxArguments, type EvaluationLimits } from './evaluation-sandbox.ts';
+import type { NixDaemon } from './nix-daemon.ts';
+import type { NixProcess } from './nix-process.ts';
+import type { ReadTrace } from './read-trace.ts';
+import { physicalStoreDirectory } from './store.ts';
+import { readStrace, type PathsSeen } from './strace-reader.ts';
+import { traceOf } from './trace-of.ts';
+
+export interface EvaluateRequest {
+  readonly config: Pick<ConfigFile, 'file' | 'directory' | 'shape'>;
+  /** The sources that the config may use, prepared, by their names in the lock. */
+  readonly sources: Readonly<Record<string, PreparedSource>>;
+  /** The name of the source that `pkgs` and `<nixpkgs>` mean. */
+  readonly defaultSource: string;
+  /** Nix's name of the system. Default: this machine's. */
+  readonly system?: string;
+  /** Variables that `builtins.getEnv` may read. They can end up in the store: no secrets. Default none. */
+  readonly passEnv?: Readonly<Record<string, string>>;
+  /** Names of packages to add to what the config has. */
+  readonly extraPackages?: readonly string[];
+  readonly allowUnfree?: boolean;
+  readonly limits?: Partial<EvaluationLimits>;
+}
+
+interface Observed {
+  readonly trace: ReadTrace;
+  /** Something changed while it was read: the trace must not be kept. */
+  readonly unstable: boolean;
+}
+
+export type Evaluation =
+  | (Observed & { readonly ok: true; readonly result: EvaluatedConfig; readonly log: string })
+  | (Observed & { readonly ok: false; readonly error: BerthError; readonly log: string });
+
+export interface EvaluateDependencies {
+  readonly nix: NixProcess;
+  readonly daemon: NixDaemon;
+  /** Berth's own `nix` folder. */
+  readonly nixFolder: string;
+  /** A folder of Berth's for what lives as long as one evaluation. */
+  readonly runFolder: string;
+  readonly limits?: Partial<EvaluationLimits>;
+}
+
+/**
+ * @throws BerthError TOOL_MISSING when bwrap, strace or Nix is not there, CANCELLED; every fault of the config is a result
+ */
+export async function evaluate(
+  dependencies: EvaluateDependencies,
+  request: EvaluateRequest,
+  signal?: AbortSignal,
+): Promise<Evaluation> {
+  const { nix, daemon } = dependencies;
+  const limits = { ...defaultLimits, ...dependencies.limits, ...request.limits };
+  await mkdir(physicalStoreDirectory(nix.store), { recursive: true });
+  await daemon.ensure();
+  await mkdir(dependencies.runFolder, { recursive: true });
+  const folder = await mkdtemp(join(dependencies.runFolder, 'evaluate-'));
+  try {
+    await mkdir(join(folder, 'in'));
+    await mkdir(join(folder, 'out'));
+    // Its change time is the start of the evaluation by the clock that files' change times come from.
+    await writeFile(join(folder, 'in/request.json'), JSON.stringify(requestForNix(request)));
+    const startedNs = (await stat(join(folder, 'in/request.json'), { bigint: true })).ctimeNs;
+
+    const result = await runEvaluator(dependencies, request, folder, limits, signal);
+    const seen = await readTrace(join(folder, 'out/trace'), request, result);
+    const variables = new Map(
+      variablesAsked(result.stderr).map((name) => [name, request.passEnv?.[name] ?? null] as const),
+    );
+    const observed = traceOf({ seen, variables, startedNs });
+    const log = result.stderr
+      .split('\n')
+      .filter((line) => !line.startsWith(variableLine))
+      .join('\n');
+    const outcome = outcomeOf(result, log, request, limits);
+    return 'error' in outcome
+      ? { ok: false, error: outcome.error, log, ...observed }
+      : { ok: true, result: outcome.result, log, ...observed };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Removes what evaluations left behind when Berth was killed in the middle of one. */
+export async function removeLeftovers(runFolder: string): Promise<void> {
+  const names = await readdir(runFolder).catch((error: unknown) => {
+    if (isErrno(error, 'ENOENT')) return [];
+    throw error;
+  });
+  for (const name of names) {
+    if (name.startsWith('evaluate-')) await rm(join(runFolder, name), { recursive: true, force: true });
+  }
+}
+
+/** The request as nix/evaluate.nix reads it; also what a digest of the request is taken over. */
+export function requestForNix(request: EvaluateRequest): Record<string, unknown> {
+  return {
+    config: request.config.file,
+    directory: request.config.directory,
+    shape: request.config.shape,
+    system: request.system ?? hostSystem(),
+    sources: Object.fromEntries(
+      Object.entries(request.sources).map(([name, source]) => [name, { ...source.nix, kind: source.kind }]),
+    ),
+    defaultSource: request.defaultSource,
+    passedVariables: request.passEnv ?? {},
+    extraPackages: request.extraPackages ?? [],
+    allowUnfree: request.allowUnfree ?? false,
+  };
+}
+
+/** @returns Nix's name of this machine: `x86_64-linux` */
+export function hostSystem(): string {
+  const cpu = { x64: 'x86_64', arm64: 'aarch64', ia32: 'i686', arm: 'armv7l' }[process.arch as string] ?? process.arch;
+  return `${cpu}-${process.platform}`;
+}
+
+async function runEvaluator(
+  dependencies: EvaluateDependencies,
+  request: EvaluateRequest,
+  folder: string,
+  limits: EvaluationLimits,
+  signal?: AbortSignal,
+): Promise<ExecResult> {
+  const { nix, daemon, nixFolder } = dependencies;
+  const source = request.sources[request.defaultSource];
+  const tree = source?.kind !== 'debian' && typeof source?.nix['path'] === 'string' ? source.nix['path'] : undefined;
+  const lookup = [
+    `berth-request=${inside.input}/request.json`,
+    `berth=${inside.nix}`,
+    `nixpkgs=${tree ?? `${inside.nix}/lookup`}`,
+    ...Object.values(request.sources).flatMap(({ storePaths }) => storePaths),
+    request.config.directory,
+  ];
+  const command = [
+    ...nix.programs.command('nix-instantiate'),
+    ...['--eval', '--strict', '--json', '--read-write-mode'],
+    ...lookup.flatMap((path) => ['-I', path]),
+    `${inside.nix}/evaluate.nix`,
+  ];
+  const { NIX_CONFIG = '' } = nix.environment('evaluator');
+  const args = sandboxArguments({
+    directory: request.config.directory,
+    nixFolder,
+    inputFolder: join(folder, 'in'),
+    outputFolder: join(folder, 'out'),
+    storeFolder: physicalStoreDirectory(nix.store),
+    socket: daemon.socket,
+    needs: nix.programs.needs,
+    readable: [],
+    environment: {
+      PATH: '/usr/bin:/bin',
+      HOME: '/homeless',
+      NIX_CONFIG,
+      NIX_CONF_DIR: '/homeless',
+      NIX_REMOTE: `unix://${inside.socket}`,
+    },
+    limits,
+    command,
+  });
+  return exec('bwrap', args, {
+    env: { PATH: nix.environment('client').PATH ?? '/usr/bin:/bin' },
+    timeoutMs: limits.timeMs,
+    maxOutputBytes: limits.outputBytes,
+    ...(signal ? { signal } : {}),
+  });
+}
+
+async function readTrace(file: string, request: EvaluateRequest, result: ExecResult): Promise<PathsSeen> {
+  const { directory } = request.config;
+  const counts = (path: string) => path === directory || path.startsWith(`${directory}/`);
+  if (!existsSync(file)) throw toolError(result);
+  return readStrace(await readFile(file, 'utf8'), counts);
+}
+
+// Nothing was traced, so the tools themselves failed.
+function toolError(result: ExecResult): BerthError {
+  const last = result.stderr.trim().split('\n').at(-1) ?? '';
+  if (/strace/.test(result.stderr)) {
+    return new BerthError('TOOL_MISSING', `strace could not trace the evaluation: ${last}.`, {
+      hint: 'Install strace, and allow ptrace where it is forbidden (kernel.yama.ptrace_scope, or a container without it).',
+    });
+  }
+  return new BerthError(
+    'TOOL_MISSING',
+    `The sandbox of the evaluation could not be made: ${last || 'bwrap said nothing'}.`,
+    {
+      hint: 'Install bubblewrap, and allow user namespaces for ordinary users.',
+    },
+  );
+}
+
+const variableLine = 'trace: berth-variable:';
+
+function variablesAsked(stderr: string): string[] {
+  const names = new Set<string>();
+  for (const line of stderr.split('\n')) {
+    if (!line.startsWith(variableLine)) continue;
+    try {
+      names.add(String(JSON.parse(line.slice(variableLine.length))));
+    } catch {
+      // A config can print such a line itself; what is no name is nothing.
+    }
+  }
+  return [...names];
+}
+
+function outcomeOf(
+  result: ExecResult,
+  log: string,
+  request: EvaluateRequest,
+  limits: EvaluationLimits,
+): { result: EvaluatedConfig } | { error: BerthError } {
+  const overLimit = (limit: string, message: string) => ({
+    error: new BerthError('EVALUATION_LIMIT', message, { details: { limit } }),
+  });
+  const signalled = result.code !== null && result.code > 128 ? result.code - 128 : 0;
+  if (result.ended === 'timeout' || signalled === 24) {
+    return overLimit('time', `The evaluation took longer than ${String(limits.timeMs / 1000)} s.`);
+  }
+  if (result.ended === 'output' || signalled === 25) {
+    return overLimit('output', `The evaluation printed more than ${String(limits.outputBytes)} bytes.`);
+  }
+  if (result.code !== 0) {
+    const { file: configFile, directory } = request.config;
+    if ((signalled === 6 || signalled === 9 || signalled === 11) && !log.includes('error:')) {
+      return overLimit('memory', `The evaluation needed more than ${String(limits.memoryBytes)} bytes of memory.`);
+    }
+    return { error: evaluationError({ stderr: log, configFile, directory }) };
+  }
+  const parsed = evaluatedConfigSchema.safeParse(parseJson(result.stdout));
+  if (!parsed.success) {
+    return {
+      error: new BerthError('INTERNAL', 'The evaluation gave a result of the wrong form.', { cause: parsed.error }),
+    };
+  }
+  return { result: parsed.data };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,98 @@
+/** Starts Nix's programs: which ones, against which store, with which settings. Every other file here asks this one. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { exec, type ExecOptions, type ExecResult } from '../core/exec.ts';
+import { BerthError } from '../core/errors.ts';
+import { nixConfig, type NixSettings } from './nix-settings.ts';
+import type { Store } from './store.ts';
+
+/** Nix's stable commands, those that all versions have. */
+export type NixProgram = 'nix' | 'nix-store' | 'nix-instantiate' | 'nix-daemon' | 'nix-env' | 'nix-prefetch-url';
+
+/** Where Nix's programs are. */
+export interface NixPrograms {
+  /**
+   * The command that runs a program: `['/usr/bin/nix-store']`, or with a loader or wrapper before it. The words are
+   * followed by the program's arguments.
+   */
+  command(program: NixProgram): readonly string[];
+  /** Files and folders that the programs need beside the system's own libraries; shown in the evaluation's sandbox. */
+  readonly needs: readonly string[];
+}
+
+/** @returns the programs of a folder, for example `/usr/bin`, or of PATH when it is absent */
+export function programsIn(directory?: string): NixPrograms {
+  return {
+    command: (program) => [directory === undefined ? program : join(directory, program)],
+    needs: directory === undefined || directory.startsWith('/usr/') ? [] : [directory],
+  };
+}
+
+export interface NixProcessOptions {
+  readonly store: Store;
+  readonly programs: NixPrograms;
+  /** A folder of Berth's for Nix's own configuration, caches and sockets; nothing of the host's is read. */
+  readonly home: string;
+  readonly settings: NixSettings;
+  /** Variables that Nix's programs get beside those that Berth sets: PATH, proxies. */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+export interface NixProcess {
+  readonly store: Store;
+  readonly home: string;
+  readonly settings: NixSettings;
+  readonly programs: NixPrograms;
+  /** The environment of a program of that kind. */
+  environment(kind: 'client' | 'daemon' | 'evaluator'): Record<string, string>;
+  /** Options that make a program use the store. */
+  storeArguments(): string[];
+  /** Runs a program against the store to its end. A non-zero exit is a result. */
+  run(program: NixProgram, args: readonly string[], options?: ExecOptions): Promise<ExecResult>;
+  /** Like run, for what must not fail: any other exit is an INTERNAL error that quotes Nix. */
+  require(program: NixProgram, args: readonly string[], options?: ExecOptions): Promise<string>;
+}
+
+export function createNixProcess(options: NixProcessOptions): NixProcess {
+  const home = options.home;
+  const environment = (kind: 'client' | 'daemon' | 'evaluator'): Record<string, string> => ({
+    ...options.environment,
+    HOME: join(home, 'home'),
+    XDG_CACHE_HOME: join(home, 'cache'),
+    XDG_CONFIG_HOME: join(home, 'home'),
+    XDG_CONFIG_DIRS: join(home, 'home'),
+    XDG_DATA_HOME: join(home, 'home'),
+    XDG_STATE_HOME: join(home, 'home'),
+    NIX_CONFIG: nixConfig(options.settings, kind),
+    // The host's nix.conf is for the host's store.
+    ...(options.store.kind === 'managed' ? { NIX_CONF_DIR: join(home, 'home') } : {}),
+  });
+  const storeArguments = () => (options.store.kind === 'managed' ? ['--store', options.store.root] : []);
+
+  const run = async (program: NixProgram, args: readonly string[], runOptions: ExecOptions = {}) => {
+    mkdirSync(join(home, 'home'), { recursive: true });
+    const [command = program, ...words] = options.programs.command(program);
+    return exec(command, [...words, ...args, ...storeArguments()], { env: environment('client'), ...runOptions });
+  };
+
+  return {
+    store: options.store,
+    home,
+    settings: options.settings,
+    programs: options.programs,
+    environment,
+    storeArguments,
+    run,
+    async require(program, args, runOptions) {
+      const result = await run(program, args, runOptions);
+      if (result.code === 0) return result.stdout;
+      throw new BerthError('INTERNAL', `\`${program} ${args[0] ?? ''}\` failed: ${lastLine(result.stderr)}`, {
+        details: { stderr: result.stderr.slice(-4000) },
+      });
+    },
+  };
+}
+
+function lastLine(text: string): string {
+  return text.trim().split('\n').pop() ?? '';
+}

@@ -1,0 +1,119 @@
+/** Nix in Berth's words: everything that the rest of Berth does with it goes through this. */
+import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { digestOf, digestOfJson, type Digest } from '../core/digest.ts';
+import { addToStore } from './add-to-store.ts';
+import { createStoreDatabase } from './closure.ts';
+import { collectGarbage, type Collected } from './collect-garbage.ts';
+import { copyFromCache, copyToCache, type CopyOptions } from './copy.ts';
+import { evaluate, removeLeftovers, requestForNix, type EvaluateRequest, type Evaluation } from './evaluate.ts';
+import type { EvaluationLimits } from './evaluation-sandbox.ts';
+import { createGcRoots, type GcRoots } from './gc-roots.ts';
+import { NixDaemon } from './nix-daemon.ts';
+import { createNixProcess, programsIn, type NixProcess, type NixPrograms } from './nix-process.ts';
+import type { NixSettings } from './nix-settings.ts';
+import { realise, type Realised, type RealiseOptions } from './realise.ts';
+import type { Closure, Store, StorePath } from './store.ts';
+import { detectVersion, type NixVersion } from './version.ts';
+
+export interface NixOptions {
+  readonly store: Store;
+  /** Berth's own `nix` folder (Nix code only). */
+  readonly nixFolder: string;
+  /** A folder for Nix's caches: `$BERTH_HOME/nix`. */
+  readonly home: string;
+  /** A folder for sockets and what lives as long as one evaluation; a short path. Default: `home`/run. */
+  readonly runFolder?: string;
+  readonly settings: NixSettings;
+  /** Default: the programs on PATH. */
+  readonly programs?: NixPrograms;
+  /** PATH, and proxies if there are any. Nothing else of the host's environment reaches Nix. */
+  readonly environment: Readonly<Record<string, string>>;
+  readonly limits?: Partial<EvaluationLimits>;
+}
+
+export interface Nix {
+  readonly store: Store;
+  readonly roots: GcRoots;
+  /** For what has no verb here yet. */
+  readonly process: NixProcess;
+  /** @throws BerthError TOOL_MISSING when Nix is not there or too old */
+  version(): Promise<NixVersion>;
+  /** Runs the config in the sandbox. Faults of the config are results; TOOL_MISSING and CANCELLED are thrown. */
+  evaluate(request: EvaluateRequest, signal?: AbortSignal): Promise<Evaluation>;
+  /** Everything that decides an evaluation beside what it reads: the request, Berth's Nix code, Nix's settings. */
+  evaluationDigest(request: EvaluateRequest): Digest;
+  realise(paths: readonly string[], options?: RealiseOptions): Promise<Realised>;
+  closureOf(paths: readonly string[]): Promise<Closure>;
+  /** Those of the paths that are valid. */
+  validPaths(paths: readonly string[]): Promise<StorePath[]>;
+  addToStore(path: string, name?: string, signal?: AbortSignal): Promise<StorePath>;
+  collectGarbage(options?: { readonly dryRun?: boolean; readonly signal?: AbortSignal }): Promise<Collected>;
+  copyToCache(cache: string, paths: readonly string[], options?: CopyOptions): Promise<void>;
+  copyFromCache(
+    cache: string,
+    paths: readonly string[],
+    options?: CopyOptions & { readonly trust?: 'signed' | 'all' },
+  ): Promise<void>;
+  /** A nix-daemon with its socket in that folder, for containers that have Nix; the caller stops it. */
+  daemon(folder: string): NixDaemon;
+  /** Ends what this has started. */
+  close(): Promise<void>;
+}
+
+/** Makes the one object through which a store is used. Starts nothing yet. */
+export function createNix(options: NixOptions): Nix {
+  const nix = createNixProcess({ ...options, programs: options.programs ?? programsIn() });
+  const runFolder = options.runFolder ?? join(options.home, 'run');
+  const database = createStoreDatabase(nix);
+  const evaluator = new NixDaemon(nix, join(runFolder, 'e'));
+  const dependencies = {
+    nix,
+    daemon: evaluator,
+    nixFolder: options.nixFolder,
+    runFolder,
+    ...(options.limits ? { limits: options.limits } : {}),
+  };
+  let version: Promise<NixVersion> | undefined;
+  let clean: Promise<void> | undefined;
+  let codeDigest: Digest | undefined;
+
+  return {
+    store: options.store,
+    roots: createGcRoots(options.store),
+    process: nix,
+    version: () => (version ??= detectVersion(nix)),
+    async evaluate(request, signal) {
+      await (clean ??= removeLeftovers(runFolder));
+      return evaluate(dependencies, request, signal);
+    },
+    evaluationDigest: (request) =>
+      digestOfJson({
+        // Variables are observed one by one, so that one that nobody reads changes nothing.
+        request: { ...requestForNix(request), passedVariables: null },
+        code: (codeDigest ??= folderDigest(options.nixFolder)),
+        importFromDerivation: options.settings.allowImportFromDerivation ?? false,
+      }),
+    realise: (paths, realiseOptions) => realise(nix, paths, realiseOptions),
+    closureOf: (paths) => database.closureOf(paths),
+    validPaths: (paths) => database.validPaths(paths),
+    addToStore: (path, name, signal) => addToStore(nix, path, name, signal),
+    collectGarbage: (collectOptions) => collectGarbage(nix, collectOptions),
+    copyToCache: (cache, paths, copyOptions) => copyToCache(nix, cache, paths, copyOptions),
+    copyFromCache: (cache, paths, copyOptions) => copyFromCache(nix, cache, paths, copyOptions),
+    daemon: (folder) => new NixDaemon(nix, folder),
+    async close() {
+      await evaluator.stop();
+      database.close();
+    },
+  };
+}
+
+/** @returns the digest of all files of a folder, by their names and contents */
+function folderDigest(folder: string): Digest {
+  const files = readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort();
+  return digestOfJson(files.map((file) => [file.slice(folder.length), digestOf(readFileSync(file))]));
+}
