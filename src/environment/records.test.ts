@@ -5,7 +5,7 @@ import Database from 'libsql';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { EvaluatedConfig } from '../config/evaluated-config.ts';
 import type { Environment } from './environment.ts';
-import { createEnvironmentRecords, openStateDatabase } from './records.ts';
+import { createEnvironmentRecords, environmentKey, openStateDatabase } from './records.ts';
 import type { Subject } from './subject.ts';
 
 let folder: string;
@@ -22,6 +22,8 @@ const subject: Subject = {
 function evaluated(drvPath: string): EvaluatedConfig {
   return { drvPath, packages: [], shellHook: '', command: null, ports: [], libraries: {} };
 }
+
+const key = environmentKey(evaluated('/d'));
 
 const environment: Environment = {
   digest: 'sha256:1',
@@ -67,17 +69,17 @@ describe('traces', () => {
 describe('environments', () => {
   test('are there after the state is opened again', () => {
     const { database, records } = open();
-    records.saveEnvironment('/d', environment);
+    records.saveEnvironment(key, environment);
     database.close();
-    expect(open().records.environment('/d')).toEqual(environment);
+    expect(open().records.environment(key)).toEqual(environment);
   });
 
   test('are forgotten with the traces that lead to them', () => {
     const { records } = open();
-    records.saveEnvironment('/d', environment);
+    records.saveEnvironment(key, environment);
     records.saveTrace({ subject, trace: [], evaluated: evaluated('/d') });
-    records.forgetEnvironment('/d');
-    expect(records.environment('/d')).toBeUndefined();
+    records.forgetEnvironment(key);
+    expect(records.environment(key)).toBeUndefined();
     expect(records.traces(subject)).toEqual([]);
   });
 
@@ -86,7 +88,7 @@ describe('environments', () => {
     records.saveEnvironment('/old', environment);
     records.saveEnvironment('/new', environment);
     records.touchEnvironment('/old');
-    expect(records.environments().map((entry) => entry.drvPath)).toEqual(['/old', '/new']);
+    expect(records.environments().map((entry) => entry.key)).toEqual(['/old', '/new']);
   });
 });
 

@@ -8,7 +8,7 @@ import { dirname } from 'node:path';
 import Database from 'libsql';
 import { z } from 'zod';
 import { evaluatedConfigSchema, type EvaluatedConfig } from '../config/evaluated-config.ts';
-import { digestOf, type Digest } from '../core/digest.ts';
+import { digestOf, digestOfJson, type Digest } from '../core/digest.ts';
 import { BerthError } from '../core/errors.ts';
 import type { ReadTrace } from '../nix/read-trace.ts';
 import type { Environment } from './environment.ts';
@@ -28,19 +28,28 @@ export interface EnvironmentRecords {
   newestTraceOf(file: string): TraceRecord | undefined;
   /** Keeps a trace; past `tracesKept` of a subject the oldest is dropped. */
   saveTrace(record: TraceRecord): void;
-  /** @returns the environment that a derivation built */
-  environment(drvPath: string): Environment | undefined;
-  saveEnvironment(drvPath: string, environment: Environment): void;
+  /** @param key see environmentKey */
+  environment(key: string): Environment | undefined;
+  saveEnvironment(key: string, environment: Environment): void;
   /** @returns every environment known, the one used last first, with when it was used (milliseconds since the epoch) */
-  environments(): { drvPath: string; environment: Environment; usedAt: number }[];
+  environments(): { key: string; environment: Environment; usedAt: number }[];
   /**
    * Says that the environment was used now; garbage collection keeps those that were used lately. Kept in memory until
    * `flush`, because a hit must not wait for the disk.
    */
-  touchEnvironment(drvPath: string): void;
+  touchEnvironment(key: string): void;
   flush(): void;
   /** Forgets an environment and the traces that lead to it. */
-  forgetEnvironment(drvPath: string): void;
+  forgetEnvironment(key: string): void;
+}
+
+/**
+ * The key of an environment: its derivation, and what the config says that is not in the derivation. Two configs of equal
+ * meaning share it whatever their text.
+ */
+export function environmentKey(evaluated: EvaluatedConfig): string {
+  const { drvPath, shellHook, command, ports } = evaluated;
+  return `${drvPath}#${digestOfJson({ shellHook, command, ports })}`;
 }
 
 /** How many evaluations of one config are remembered, so that an edit taken back is a hit. */
@@ -53,15 +62,15 @@ const schema = `
     subject TEXT NOT NULL,
     digest TEXT NOT NULL,
     file TEXT NOT NULL,
-    drv_path TEXT NOT NULL,
+    environment_key TEXT NOT NULL,
     record TEXT NOT NULL,
     made INTEGER NOT NULL,
     PRIMARY KEY (subject, digest)
   );
-  CREATE INDEX traces_by_derivation ON traces (drv_path);
+  CREATE INDEX traces_by_environment ON traces (environment_key);
   CREATE INDEX traces_by_file ON traces (file, made);
   CREATE TABLE environments (
-    drv_path TEXT PRIMARY KEY,
+    environment_key TEXT PRIMARY KEY,
     environment TEXT NOT NULL,
     used_at INTEGER NOT NULL
   );
@@ -98,7 +107,7 @@ export function openStateDatabase(file: string): Database.Database {
 }
 
 const traceRowSchema = z.object({ record: z.string() });
-const environmentRowSchema = z.object({ drv_path: z.string(), environment: z.string(), used_at: z.int() });
+const environmentRowSchema = z.object({ environment_key: z.string(), environment: z.string(), used_at: z.int() });
 const traceRecordSchema = z.object({
   subject: z.unknown(),
   trace: z.array(z.unknown()),
@@ -117,31 +126,31 @@ export function createEnvironmentRecords(
   const selectTraces = database.prepare('SELECT record FROM traces WHERE subject = ? ORDER BY made DESC');
   const selectNewest = database.prepare('SELECT record FROM traces WHERE file = ? ORDER BY made DESC LIMIT 1');
   const insertTrace = database.prepare(
-    `INSERT INTO traces (subject, digest, file, drv_path, record, made) VALUES (?, ?, ?, ?, ?, ?)
-     ON CONFLICT (subject, digest) DO UPDATE SET drv_path = excluded.drv_path, record = excluded.record, made = excluded.made`,
+    `INSERT INTO traces (subject, digest, file, environment_key, record, made) VALUES (?, ?, ?, ?, ?, ?)
+     ON CONFLICT (subject, digest) DO UPDATE SET environment_key = excluded.environment_key, record = excluded.record, made = excluded.made`,
   );
   const trimTraces = database.prepare(
     `DELETE FROM traces WHERE subject = ?1 AND digest NOT IN
        (SELECT digest FROM traces WHERE subject = ?1 ORDER BY made DESC LIMIT ${tracesKept})`,
   );
   const selectEnvironment = database.prepare(
-    'SELECT drv_path, environment, used_at FROM environments WHERE drv_path = ?',
+    'SELECT environment_key, environment, used_at FROM environments WHERE environment_key = ?',
   );
   const selectEnvironments = database.prepare(
-    'SELECT drv_path, environment, used_at FROM environments ORDER BY used_at DESC',
+    'SELECT environment_key, environment, used_at FROM environments ORDER BY used_at DESC',
   );
   const insertEnvironment = database.prepare(
-    `INSERT INTO environments (drv_path, environment, used_at) VALUES (?, ?, ?)
-     ON CONFLICT (drv_path) DO UPDATE SET environment = excluded.environment, used_at = excluded.used_at`,
+    `INSERT INTO environments (environment_key, environment, used_at) VALUES (?, ?, ?)
+     ON CONFLICT (environment_key) DO UPDATE SET environment = excluded.environment, used_at = excluded.used_at`,
   );
-  const touch = database.prepare('UPDATE environments SET used_at = ? WHERE drv_path = ?');
-  const deleteEnvironment = database.prepare('DELETE FROM environments WHERE drv_path = ?');
-  const deleteTraces = database.prepare('DELETE FROM traces WHERE drv_path = ?');
+  const touch = database.prepare('UPDATE environments SET used_at = ? WHERE environment_key = ?');
+  const deleteEnvironment = database.prepare('DELETE FROM environments WHERE environment_key = ?');
+  const deleteTraces = database.prepare('DELETE FROM traces WHERE environment_key = ?');
 
   const touched = new Map<string, number>();
   const toEnvironment = (row: unknown) => {
-    const { drv_path, environment, used_at } = environmentRowSchema.parse(row);
-    return { drvPath: drv_path, environment: JSON.parse(environment) as Environment, usedAt: used_at };
+    const { environment_key: key, environment, used_at: usedAt } = environmentRowSchema.parse(row);
+    return { key, environment: JSON.parse(environment) as Environment, usedAt };
   };
 
   return {
@@ -157,31 +166,31 @@ export function createEnvironmentRecords(
     },
     saveTrace(record) {
       const { subject, trace, evaluated } = record;
-      const key = subjectKey(subject);
-      insertTrace.run(key, traceIdentity(trace), subject.file, evaluated.drvPath, JSON.stringify(record), now());
-      trimTraces.run(key);
+      const of = subjectKey(subject);
+      insertTrace.run(of, traceIdentity(trace), subject.file, environmentKey(evaluated), JSON.stringify(record), now());
+      trimTraces.run(of);
     },
-    environment(drvPath) {
-      const row: unknown = selectEnvironment.get(drvPath);
+    environment(key) {
+      const row: unknown = selectEnvironment.get(key);
       return row === undefined ? undefined : toEnvironment(row).environment;
     },
-    saveEnvironment(drvPath, environment) {
-      insertEnvironment.run(drvPath, JSON.stringify(environment), now());
+    saveEnvironment(key, environment) {
+      insertEnvironment.run(key, JSON.stringify(environment), now());
     },
     environments() {
       this.flush();
       return selectEnvironments.all().map(toEnvironment);
     },
-    touchEnvironment(drvPath) {
-      touched.set(drvPath, now());
+    touchEnvironment(key) {
+      touched.set(key, now());
     },
     flush() {
-      for (const [drvPath, usedAt] of touched) touch.run(usedAt, drvPath);
+      for (const [key, usedAt] of touched) touch.run(usedAt, key);
       touched.clear();
     },
-    forgetEnvironment(drvPath) {
-      deleteTraces.run(drvPath);
-      deleteEnvironment.run(drvPath);
+    forgetEnvironment(key) {
+      deleteTraces.run(key);
+      deleteEnvironment.run(key);
     },
   };
 }

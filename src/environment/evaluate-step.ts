@@ -1,0 +1,142 @@
+/**
+ * Key 1, the trace: a config means what it meant when nothing that its last evaluation read has changed. Otherwise it is
+ * evaluated, once however many ask.
+ */
+import { readFileSync } from 'node:fs';
+import type { ConfigFile } from '../config/config-file.ts';
+import type { EvaluatedConfig } from '../config/evaluated-config.ts';
+import { digestOf } from '../core/digest.ts';
+import { BerthError } from '../core/errors.ts';
+import { SingleFlight } from '../core/single-flight.ts';
+import type { Evaluation } from '../nix/evaluate.ts';
+import type { Nix } from '../nix/nix.ts';
+import { checkTrace } from '../nix/observe.ts';
+import type { LockedSource } from '../sources/source.ts';
+import type { Evaluated } from './prepare.ts';
+import type { EnvironmentRecords, TraceRecord } from './records.ts';
+import type { EnvironmentRequest, WorkContext } from './service.ts';
+import { defaultSourceName, type SourceLocks } from './source-locks.ts';
+import { subjectKey, type EvaluatorIdentity, type Subject } from './subject.ts';
+
+export interface EvaluateStepOptions {
+  readonly nix: Nix;
+  readonly records: EnvironmentRecords;
+  readonly locks: SourceLocks;
+  readonly evaluator: EvaluatorIdentity;
+  /** Names of the packages that `--nix` adds, for a default source of that kind. */
+  readonly nixPackages: (kind: LockedSource['kind']) => readonly string[];
+}
+
+export interface EvaluateStep {
+  /** @throws BerthError the config's own fault, or its sources' */
+  readonly run: (config: ConfigFile, request: EnvironmentRequest, context: WorkContext) => Promise<Evaluated>;
+  /** @returns the subject of a config as its lock is now */
+  subject(config: ConfigFile, request: EnvironmentRequest): Subject;
+}
+
+/** How often a config that keeps changing under the evaluation is evaluated anew before that is an error. */
+const attempts = 5;
+
+export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
+  const { nix, records, locks } = options;
+  const flights = new SingleFlight<string, Evaluation>();
+
+  function subject(config: ConfigFile, request: EnvironmentRequest): Subject {
+    return {
+      file: config.file,
+      sources: locks.read(config),
+      withNix: request.withNix ?? false,
+      evaluator: options.evaluator,
+    };
+  }
+
+  function known(of: Subject, variables: Readonly<Record<string, string>>): TraceRecord | undefined {
+    return records.traces(of).find((record) => checkTrace(record.trace, variables).same);
+  }
+
+  async function evaluate(
+    config: ConfigFile,
+    request: EnvironmentRequest,
+    context: WorkContext,
+    signal: AbortSignal,
+  ): Promise<Evaluation> {
+    const flight = { emit: context.emit, signal };
+    if (mentionsDefaultSource(config)) await locks.lockNamed(config, defaultSourceName, flight);
+    // A source is locked when the config first asks for it; each round adds one, so the rounds end.
+    for (;;) {
+      const sources = await locks.prepareAll(config, flight);
+      const evaluation = await nix.evaluate(
+        {
+          config,
+          sources,
+          defaultSource: defaultSourceName,
+          extraPackages: request.withNix ? options.nixPackages(locks.defaultKind(config)) : [],
+          passEnv: request.passEnv ?? {},
+          allowUnfree: options.evaluator.allowUnfree,
+          system: options.evaluator.system,
+        },
+        signal,
+      );
+      const needed = evaluation.ok ? undefined : sourceNeeded(evaluation.error);
+      if (needed === undefined) return evaluation;
+      await locks.lockNamed(config, needed, flight);
+    }
+  }
+
+  return {
+    subject,
+    async run(config, request, context) {
+      const variables = request.passEnv ?? {};
+      for (let attempt = 1; ; attempt += 1) {
+        const hit = known(subject(config, request), variables);
+        if (hit) return { config: hit.evaluated, cache: 'hit' };
+
+        // The config's own bytes are in the key: an edit while its evaluation runs starts another.
+        const before = subject(config, request);
+        const key = `${subjectKey(before)} ${digestOf(readFileSync(config.file))} ${JSON.stringify(variables)}`;
+        const { value: evaluation } = await flights.run(
+          key,
+          (signal) => evaluate(config, request, context, signal),
+          context.signal,
+        );
+        // What was read may have changed since, by an edit or because another's flight was joined late.
+        const current = !evaluation.unstable && checkTrace(evaluation.trace, variables).same;
+        if (!current && attempt < attempts) continue;
+        if (!evaluation.ok) throw await withNearest(evaluation.error, config, context);
+        if (!current) {
+          throw new BerthError('CONFIG_CHANGING', `${config.file} or a file that it reads kept changing.`);
+        }
+        records.saveTrace({
+          subject: subject(config, request),
+          trace: evaluation.trace,
+          evaluated: evaluation.result,
+        });
+        return { config: evaluation.result satisfies EvaluatedConfig, cache: 'miss' };
+      }
+    },
+  };
+
+  /** An unknown package is told with the names that may have been meant. */
+  async function withNearest(error: BerthError, config: ConfigFile, context: WorkContext): Promise<BerthError> {
+    const name = error.details?.['name'];
+    if (error.code !== 'UNKNOWN_PACKAGE' || typeof name !== 'string') return error;
+    const nearest = await locks.nearest(config, name, context);
+    if (nearest.length === 0) return error;
+    return new BerthError(error.code, error.message, {
+      hint: `Did you mean ${nearest.join(', ')}? \`berth search ${name}\` looks further.`,
+      ...(error.location ? { location: error.location } : {}),
+      details: { ...error.details, nearest },
+      cause: error,
+    });
+  }
+}
+
+/** Spares a first evaluation that would only say that it needs the default source. */
+function mentionsDefaultSource(config: ConfigFile): boolean {
+  return /\bpkgs\b|<nixpkgs>/.test(readFileSync(config.file, 'utf8'));
+}
+
+function sourceNeeded(error: BerthError): string | undefined {
+  const source = error.details?.['source'];
+  return error.code === 'SOURCE_NEEDED' && typeof source === 'string' ? source : undefined;
+}
