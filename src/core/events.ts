@@ -24,6 +24,16 @@ export type BerthEvent =
   | { readonly type: 'log'; readonly phase: Phase; readonly line: string }
   | { readonly type: 'warning'; readonly message: string; readonly data?: Readonly<Record<string, unknown>> }
   | { readonly type: 'berth.state'; readonly id: string; readonly name: string; readonly state: string }
+  /** The daemon's own life, and the requests that it answered. */
+  | { readonly type: 'daemon.started'; readonly version: string; readonly pid: number }
+  | { readonly type: 'daemon.stopping'; readonly reason: string }
+  | {
+      readonly type: 'request.finished';
+      /** The operation's name in docs/openapi.json. */
+      readonly operation: string;
+      readonly status: number;
+      readonly ms: number;
+    }
   | { readonly type: 'failed'; readonly error: ErrorReport };
 
 /** An event as it is published: with the time and the piece of work that it belongs to. */

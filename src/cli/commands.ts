@@ -1,0 +1,95 @@
+/** All commands: name, one line about each, and how to load it. Only the one that is asked for is loaded. */
+import type { Command } from 'commander';
+import type { CommandContext } from './context.ts';
+
+export interface CommandEntry {
+  readonly name: string;
+  readonly summary: string;
+  readonly load: () => Promise<(context: CommandContext) => Command>;
+}
+
+export const commands: readonly CommandEntry[] = [
+  {
+    name: 'up',
+    summary: 'Make the environment of a config ready, and a berth with it',
+    load: async () => (await import('./commands/up.ts')).upCommand,
+  },
+  {
+    name: 'shell',
+    summary: 'Open a shell in the environment of a config',
+    load: async () => (await import('./commands/shell.ts')).shellCommand,
+  },
+  {
+    name: 'run',
+    summary: 'Run one command in the environment of a config',
+    load: async () => (await import('./commands/run.ts')).runCommandCommand,
+  },
+  {
+    name: 'exec',
+    summary: 'Run a command in a berth',
+    load: async () => (await import('./commands/exec.ts')).execCommand,
+  },
+  {
+    name: 'env',
+    summary: 'Print the variables of the environment of a config',
+    load: async () => (await import('./commands/env.ts')).envCommand,
+  },
+  { name: 'ps', summary: 'List berths', load: async () => (await import('./commands/ps.ts')).psCommand },
+  {
+    name: 'logs',
+    summary: "Print the output of a berth's command",
+    load: async () => (await import('./commands/logs.ts')).logsCommand,
+  },
+  { name: 'stop', summary: 'Stop berths', load: async () => (await import('./commands/stop.ts')).stopCommand },
+  {
+    name: 'start',
+    summary: 'Start stopped berths',
+    load: async () => (await import('./commands/start.ts')).startCommand,
+  },
+  { name: 'rm', summary: 'Remove berths', load: async () => (await import('./commands/rm.ts')).rmCommand },
+  {
+    name: 'explain',
+    summary: 'Tell why each stage hits or misses, and what changed',
+    load: async () => (await import('./commands/explain.ts')).explainCommand,
+  },
+  {
+    name: 'lock',
+    summary: "Lock a config's sources to a revision",
+    load: async () => (await import('./commands/lock.ts')).lockCommand,
+  },
+  {
+    name: 'search',
+    summary: 'Find packages',
+    load: async () => (await import('./commands/search.ts')).searchCommand,
+  },
+  {
+    name: 'add',
+    summary: 'Write packages into a config',
+    load: async () => (await import('./commands/add.ts')).addCommand,
+  },
+  {
+    name: 'remove',
+    summary: 'Take packages out of a config',
+    load: async () => (await import('./commands/remove.ts')).removeCommand,
+  },
+  {
+    name: 'serve',
+    summary: 'Run the daemon in the foreground',
+    load: async () => (await import('./commands/serve.ts')).serveCommand,
+  },
+  {
+    name: 'doctor',
+    summary: 'Tell what is there and what is missing',
+    load: async () => (await import('./commands/doctor.ts')).doctorCommand,
+  },
+  {
+    name: 'completion',
+    summary: 'Print a completion script for a shell',
+    load: async () => (await import('./commands/completion.ts')).completionCommand,
+  },
+  {
+    name: 'version',
+    summary: 'Print the version',
+    load: async () => (await import('./commands/version.ts')).versionCommand,
+  },
+];

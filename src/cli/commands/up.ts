@@ -1,0 +1,33 @@
+import type { Command } from 'commander';
+import type { UpResult } from '../../environment/service.ts';
+import { newCommand, runCommand, type CommandContext } from '../context.ts';
+import { formatBytes, formatDuration } from '../format.ts';
+import { addUpOptions, upRequest, type UpOptions } from '../up-options.ts';
+
+export function upCommand(context: CommandContext): Command {
+  const command = newCommand('up', 'Make the environment of a config ready, and a berth with it.', [
+    'berth up',
+    'berth up ~/project --name web -p 8080:80 --memory 2G',
+    'berth up --json | jq .timingsMs',
+  ]).argument('[path]', 'a folder with a config, or the config itself');
+  return addUpOptions(command)
+    .option('--name <name>', "the berth's name; default: the folder's")
+    .action((path: string | undefined, options: UpOptions) =>
+      runCommand(context, options, async (run) => {
+        const request = upRequest(run.path(path), options, run.settings, context.env);
+        const result = await run.client.up(request, run.call);
+        run.result(result, () => renderUp(result));
+      }),
+    );
+}
+
+/** @returns what `berth up` tells people */
+export function renderUp(result: UpResult): string {
+  const { closure, timingsMs } = result;
+  const environment = result.cache.environment === 'hit' ? 'environment from the cache' : 'environment made anew';
+  return [
+    `${result.name} is ready (${result.id}, ${result.engine}) after ${formatDuration(timingsMs.total)}: ` +
+      `${environment}, ${closure.paths} store paths, ${formatBytes(closure.bytes)}`,
+    `  berth exec ${result.name} -- COMMAND`,
+  ].join('\n');
+}

@@ -1,0 +1,73 @@
+/**
+ * The API as a function of Request to Response. One file a resource adds its operations; docs/openapi.json is
+ * generated from them.
+ */
+import { OpenAPIHono } from '@hono/zod-openapi';
+import { asBerthError, BerthError } from '../../core/errors.ts';
+import { version } from '../../core/version.ts';
+import type { BerthService } from '../../environment/service.ts';
+import type { EventHistory } from '../event-history.ts';
+import type { Metrics } from '../metrics.ts';
+import { addBerths } from './berths.ts';
+import { addDaemon, type DaemonControl } from './daemon.ts';
+import { addEnvironments } from './environments.ts';
+import { addEvents } from './events.ts';
+import { addHealth } from './health.ts';
+import { errorResponse, type OperationHost } from './operation.ts';
+import { addPackages } from './packages.ts';
+
+export interface ApiDependencies extends OperationHost {
+  readonly service: BerthService;
+  readonly history: EventHistory;
+  readonly metrics: Metrics;
+  readonly daemon: DaemonControl;
+}
+
+export interface Api {
+  readonly fetch: (request: Request) => Response | Promise<Response>;
+  /** @returns the OpenAPI description */
+  document(): object;
+}
+
+export function createApi(dependencies: ApiDependencies): Api {
+  const app = new OpenAPIHono({
+    defaultHook: (result, c) => {
+      if (result.success) return undefined;
+      const issues = result.error.issues.map((issue) => `${issue.path.join('.') || 'the body'}: ${issue.message}`);
+      return errorResponse(
+        c,
+        new BerthError('REQUEST_INVALID', `The request is not valid: ${issues.join('; ')}.`, { details: { issues } }),
+      );
+    },
+  });
+  app.onError((error, c) => {
+    // Hono's own errors, for example of a body that is not JSON.
+    const known =
+      'status' in error && typeof error.status === 'number' && error.status < 500
+        ? new BerthError('REQUEST_INVALID', `The request is not valid: ${error.message}.`)
+        : asBerthError(error);
+    dependencies.onError?.(known);
+    return errorResponse(c, known);
+  });
+  app.notFound((c) =>
+    c.json(
+      { error: new BerthError('REQUEST_INVALID', `There is nothing at ${c.req.method} ${c.req.path}.`).report() },
+      404,
+    ),
+  );
+
+  addHealth(app, dependencies);
+  addDaemon(app, dependencies);
+  addBerths(app, dependencies);
+  addEnvironments(app, dependencies);
+  addPackages(app, dependencies);
+  addEvents(app, dependencies);
+
+  const document = (): object =>
+    app.getOpenAPI31Document({
+      openapi: '3.1.0',
+      info: { title: 'Berth', version, description: 'Turns a config.nix into a ready container. See docs/api.md.' },
+    });
+  app.get('/openapi.json', (c) => c.json(document()));
+  return { fetch: (request) => app.fetch(request), document };
+}

@@ -1,0 +1,193 @@
+/** What the API takes and gives, as schemas. The types are environment/service.ts's; the compiler compares the two. */
+import { z } from '@hono/zod-openapi';
+import { catalogue, type ErrorCode } from '../../core/errors.ts';
+import type {
+  BerthSummary,
+  EnvironmentResult,
+  EphemeralBerth,
+  LockResult,
+  PackagesEdited,
+  UpResult,
+} from '../../environment/service.ts';
+import type { Explanation } from '../../environment/explain.ts';
+import type { Environment } from '../../environment/environment.ts';
+import type { PackageMatch } from '../../sources/source.ts';
+import type { Digest } from '../../core/digest.ts';
+import type { StorePath } from '../../nix/store.ts';
+
+const digest = z
+  .custom<Digest>((value) => typeof value === 'string' && /^sha256:[0-9a-f]{64}$/.test(value))
+  .openapi({ type: 'string', pattern: '^sha256:[0-9a-f]{64}$' });
+const storePath = z
+  .custom<StorePath>((value) => typeof value === 'string' && value.startsWith('/nix/store/'))
+  .openapi({ type: 'string', example: '/nix/store/0c5vjk1gwzxr9pdnmlg4mq2a8b7s3h6f-environment' });
+
+const absolutePath = z
+  .string()
+  .startsWith('/', 'must be an absolute path')
+  .openapi({ example: '/home/ada/project', description: 'A config file or a folder that holds one; absolute.' });
+
+const port = z.int().min(1).max(65535);
+export const publishedPortSchema = z.strictObject({ host: port, container: port });
+
+const limitsSchema = z.strictObject({
+  memoryBytes: z.int().positive().nullable().optional(),
+  cpus: z.number().positive().nullable().optional(),
+  pids: z.int().positive().nullable().optional(),
+});
+
+export const environmentRequestSchema = z
+  .strictObject({
+    path: absolutePath,
+    withNix: z.boolean().optional().openapi({ description: 'Adds Nix itself to the environment.' }),
+    passEnv: z
+      .record(z.string(), z.string())
+      .optional()
+      .openapi({ description: "Variables that the config's evaluation may read." }),
+  })
+  .openapi('EnvironmentRequest');
+
+export const upRequestSchema = environmentRequestSchema
+  .extend({
+    name: z.string().optional(),
+    mode: z.enum(['shell', 'image', 'registry', 'auto']).optional(),
+    engine: z.enum(['embedded', 'docker', 'kubernetes', 'auto']).optional(),
+    limits: limitsSchema.optional(),
+    network: z.enum(['none', 'host', 'bridge']).optional(),
+    ports: z.array(publishedPortSchema).optional(),
+  })
+  .openapi('UpRequest');
+
+const stage = z.enum(['hit', 'miss']);
+const stageOrNone = z.enum(['hit', 'miss', 'none']);
+const cacheSchema = z.object({ environment: stage, build: stageOrNone, image: stageOrNone });
+const timingsSchema = z.object({
+  read: z.number(),
+  evaluate: z.number(),
+  build: z.number(),
+  materialise: z.number(),
+  start: z.number(),
+  total: z.number(),
+});
+const engineName = z.enum(['embedded', 'docker']);
+
+export const upResultSchema = z
+  .object({
+    name: z.string(),
+    id: z.string(),
+    state: z.literal('ready'),
+    mode: z.literal('shell'),
+    engine: engineName,
+    configDigest: digest,
+    environmentDigest: digest,
+    imageDigest: z.null(),
+    cache: cacheSchema,
+    closure: z.object({ paths: z.int(), bytes: z.int() }),
+    timingsMs: timingsSchema,
+  })
+  .openapi('UpResult') satisfies z.ZodType<UpResult>;
+
+const environmentSchema = z
+  .object({
+    digest,
+    storePath,
+    fhs: storePath.nullable(),
+    variables: z.record(z.string(), z.string()),
+    shellHook: z.string(),
+    functions: z.string(),
+    command: z.array(z.string()).nullable(),
+    ports: z.array(z.int()),
+    closure: z.object({ paths: z.array(storePath), bytes: z.int() }),
+  })
+  .openapi('Environment') satisfies z.ZodType<Environment>;
+
+export const environmentResultSchema = z
+  .object({ environment: environmentSchema, configDigest: digest, cache: cacheSchema, timingsMs: timingsSchema })
+  .openapi('EnvironmentResult') satisfies z.ZodType<EnvironmentResult>;
+
+export const ephemeralBerthSchema = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    agentSocket: z.string(),
+    cache: cacheSchema,
+    timingsMs: timingsSchema,
+  })
+  .openapi('EphemeralBerth') satisfies z.ZodType<EphemeralBerth>;
+
+export const berthSummarySchema = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    state: z.enum(['created', 'running', 'stopped', 'gone']),
+    exitCode: z.int().nullable(),
+    engine: engineName,
+    mode: z.literal('shell'),
+    directory: z.string(),
+    environmentDigest: digest,
+    createdAt: z.string(),
+    ports: z.array(publishedPortSchema),
+    agentSocket: z.string(),
+  })
+  .openapi('Berth') satisfies z.ZodType<BerthSummary>;
+
+export const explanationSchema = z
+  .object({
+    configFile: z.string(),
+    configDigest: digest,
+    environmentDigest: digest.nullable(),
+    stages: z.array(
+      z.object({
+        stage: z.enum(['trace', 'derivation', 'closure', 'image']),
+        verdict: z.enum(['hit', 'miss', 'unknown']),
+        reason: z.string(),
+        changed: z.object({ kind: z.string(), name: z.string() }).exactOptional(),
+      }),
+    ),
+  })
+  .openapi('Explanation') satisfies z.ZodType<Explanation>;
+
+export const lockResultSchema = z
+  .object({
+    lockFile: z.string(),
+    sources: z.array(z.object({ name: z.string(), label: z.string(), changed: z.boolean() })),
+  })
+  .openapi('LockResult') satisfies z.ZodType<LockResult>;
+
+export const packageMatchSchema = z
+  .object({ name: z.string(), version: z.string(), description: z.string(), source: z.string() })
+  .openapi('PackageMatch') satisfies z.ZodType<PackageMatch>;
+
+export const packagesEditedSchema = z
+  .object({ file: z.string(), names: z.array(z.string()) })
+  .openapi('PackagesEdited') satisfies z.ZodType<PackagesEdited>;
+
+export const packagesRequestSchema = z
+  .strictObject({ path: absolutePath, names: z.array(z.string().min(1)).min(1) })
+  .openapi('PackagesRequest');
+
+export const errorResponseSchema = z
+  .object({
+    error: z.object({
+      code: z.enum(Object.keys(catalogue) as ErrorCode[]),
+      fault: z.enum(['user', 'system', 'upstream']),
+      message: z.string(),
+      hint: z.string(),
+      retryable: z.boolean(),
+      location: z.object({ file: z.string(), line: z.int(), column: z.int().optional() }).optional(),
+      details: z.record(z.string(), z.unknown()).optional(),
+    }),
+  })
+  .openapi('ErrorResponse');
+
+export const daemonInfoSchema = z
+  .object({
+    version: z.string(),
+    build: z.string(),
+    pid: z.int(),
+    home: z.string(),
+    startedAt: z.string(),
+    managed: z.boolean().openapi({ description: 'Whether a command started it, so that it leaves when idle.' }),
+    inFlight: z.int(),
+  })
+  .openapi('Daemon');

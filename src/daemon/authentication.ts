@@ -1,0 +1,47 @@
+/** Who may call over TCP: a wrapper of the API with the same interface. The unix socket needs none; its mode guards it. */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { BerthError } from '../core/errors.ts';
+import { isLoopback, type Fetch } from './listen.ts';
+
+export interface AuthenticationPolicy {
+  /** null: client certificates or `noAuth` guard instead. */
+  readonly token: string | null;
+  /** Only requests to a loopback name are answered, so that no web page reaches the API by a name of its own. */
+  readonly loopbackOnly: boolean;
+}
+
+/** Answered without a token, for load balancers and orchestrators. */
+const open = new Set(['/healthz', '/readyz']);
+
+/** @returns the API, answering only those who may call */
+export function authenticated(fetch: Fetch, policy: AuthenticationPolicy): Fetch {
+  return (request) => {
+    const refusal = refusalOf(request, policy);
+    return refusal ? Response.json({ error: refusal.report() }, { status: 401 }) : fetch(request);
+  };
+}
+
+function refusalOf(request: Request, policy: AuthenticationPolicy): BerthError | undefined {
+  const url = new URL(request.url);
+  // A web page can send requests to loopback; its browser says so by the Origin, and by the Host after DNS rebinding.
+  if (policy.loopbackOnly && !isLoopback(url.hostname.replace(/^\[|\]$/g, ''))) {
+    return new BerthError('UNAUTHORIZED', `Requests must be made to a loopback address, not to ${url.hostname}.`);
+  }
+  const origin = request.headers.get('origin');
+  if (origin !== null && origin !== url.origin) {
+    return new BerthError('UNAUTHORIZED', `A web page of ${origin} may not use this API.`);
+  }
+  if (policy.token === null || open.has(url.pathname)) return undefined;
+  const sent = /^Bearer (.+)$/i.exec(request.headers.get('authorization') ?? '')?.[1];
+  if (sent !== undefined && sameSecret(sent, policy.token)) return undefined;
+  return new BerthError(
+    'UNAUTHORIZED',
+    sent === undefined ? 'The request has no token.' : 'The token is not the right one.',
+  );
+}
+
+/** Compares digests, so that neither the length nor the first wrong character shows in the time it takes. */
+function sameSecret(a: string, b: string): boolean {
+  const digest = (value: string) => createHash('sha256').update(value).digest();
+  return timingSafeEqual(digest(a), digest(b));
+}

@@ -1,0 +1,167 @@
+/** The daemon's life: take the home's lock, compose, listen, work, and leave without harm to what is under way. */
+import { readFile, rm } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { asBerthError, BerthError } from '../core/errors.ts';
+import { EventBus } from '../core/events.ts';
+import { writeFileAtomically } from '../core/files.ts';
+import { version } from '../core/version.ts';
+import { createActivity } from './activity.ts';
+import { createApi } from './api/api.ts';
+import { authenticated } from './authentication.ts';
+import { compose } from './compose.ts';
+import { createEventHistory } from './event-history.ts';
+import { isLoopback, listenOnSocket, listenOnTcp, parseAddress, type Listener } from './listen.ts';
+import { openLogFile } from './log-file.ts';
+import { createMetrics } from './metrics.ts';
+import { locationsOf, settingsDigest, type Settings } from './settings.ts';
+import { tryLockInstance, type InstanceLock } from './single-instance.ts';
+
+export interface DaemonOptions {
+  readonly settings: Settings;
+  /** Started by a command: leaves when idle, and when a command of another build or other settings comes. */
+  readonly managed: boolean;
+  /** How long to wait for another daemon of the same home that is about to leave. Default 0. */
+  readonly waitForLockMs?: number;
+}
+
+export interface Daemon {
+  /** Where it listens, for people. */
+  readonly addresses: readonly string[];
+  /** Resolves when it has ended. */
+  readonly ended: Promise<void>;
+  /**
+   * Leaves at the next moment without work.
+   * @param graceMs when given, no new work is taken from now on, and what is under way is cancelled after this time
+   */
+  stop(reason: string, graceMs?: number): void;
+}
+
+/**
+ * Starts the daemon; resolves when it answers.
+ * @throws BerthError DAEMON_RUNNING, LISTEN_REFUSED, ADDRESS_IN_USE, SETTING_INVALID, and what composing throws
+ */
+export async function startDaemon({ settings, managed, waitForLockMs = 0 }: DaemonOptions): Promise<Daemon> {
+  const places = locationsOf(settings);
+  const lock = await takeLock(places.lock, places.pidFile, settings.home, waitForLockMs);
+  // Closed in the opposite order, when starting fails as well as at the end.
+  const closers: (() => unknown)[] = [() => lock.release()];
+  const close = async (): Promise<void> => {
+    for (const closer of closers.reverse()) {
+      try {
+        await closer();
+      } catch (error) {
+        process.emitWarning(`The daemon did not close cleanly: ${asBerthError(error).message}`);
+      }
+    }
+  };
+
+  try {
+    const bus = new EventBus();
+    const emit = bus.emitter('daemon');
+    const log = openLogFile(bus, { path: places.log, level: settings.logLevel, maxBytes: settings['log.maxBytes'] });
+    closers.push(() => log.close());
+    const activity = createActivity();
+    const history = createEventHistory(bus);
+    const metrics = createMetrics(bus, activity);
+    const shutdown = new AbortController();
+    const { service, close: closeService } = await compose(settings, bus);
+    closers.push(closeService);
+
+    let stopping = false;
+    let end = (): void => undefined;
+    const ended = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    const leave = (reason: string): void => {
+      if (stopping) return;
+      stopping = true;
+      emit({ type: 'daemon.stopping', reason });
+      void activity
+        .whenIdle()
+        .then(close)
+        .then(() => end());
+    };
+    const stop = (reason: string, graceMs?: number): void => {
+      if (graceMs === undefined) {
+        // Takes work until there is none, so that a long-lived one does not lock others out.
+        void activity.whenIdle().then(() => leave(reason));
+        return;
+      }
+      setTimeout(() => shutdown.abort(), graceMs).unref();
+      leave(reason);
+    };
+    const stopNowIfIdle = (reason: string): boolean => {
+      if (activity.inFlight > 0) return false;
+      leave(reason);
+      return true;
+    };
+
+    const api = createApi({
+      service,
+      bus,
+      activity,
+      history,
+      metrics,
+      shutdown: shutdown.signal,
+      onError: (error) => log.error(error),
+      daemon: {
+        home: settings.home,
+        startedAt: new Date().toISOString(),
+        managed,
+        settingsDigest: settingsDigest(settings),
+        stopping: () => stopping,
+        stopWhenIdle: stop,
+        stopNowIfIdle,
+      },
+    });
+    const listeners: Listener[] = [await listenOnSocket(places.socket, api.fetch)];
+    closers.push(() => Promise.all(listeners.map((listener) => listener.close(2000))));
+    if (settings.listen !== null) listeners.push(await listenTcp({ ...settings, listen: settings.listen }, api.fetch));
+    await writeFileAtomically(places.pidFile, `${process.pid}\n`);
+    closers.push(() => rm(places.pidFile, { force: true }));
+    if (managed && settings.idleTimeoutMs > 0) {
+      closers.push(whenIdleFor(settings.idleTimeoutMs, activity.idleForMs, () => leave('it had no work')));
+    }
+    emit({ type: 'daemon.started', version, pid: process.pid });
+    return { addresses: listeners.map((listener) => listener.address), ended, stop };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function takeLock(file: string, pidFile: string, home: string, waitMs: number): Promise<InstanceLock> {
+  const deadline = Date.now() + waitMs;
+  for (;;) {
+    const lock = tryLockInstance(file);
+    if (lock) return lock;
+    if (Date.now() >= deadline) {
+      const pid = (await readFile(pidFile, 'utf8').catch(() => '')).trim();
+      throw new BerthError('DAEMON_RUNNING', `Another daemon${pid ? ` (process ${pid})` : ''} has ${home}.`, {
+        details: { home, ...(pid ? { pid: Number(pid) } : {}) },
+      });
+    }
+    await sleep(25);
+  }
+}
+
+function listenTcp(settings: Settings & { listen: string }, fetch: Parameters<typeof authenticated>[0]) {
+  const { host } = parseAddress(settings.listen);
+  const loopbackOnly = isLoopback(host) && settings.token === null;
+  return listenOnTcp(settings, authenticated(fetch, { token: settings.token, loopbackOnly }));
+}
+
+/** @returns a function that ends the watch */
+function whenIdleFor(ms: number, idleForMs: () => number, onIdle: () => void): () => void {
+  let timer: NodeJS.Timeout;
+  const check = (): void => {
+    const left = ms - idleForMs();
+    if (left <= 0) onIdle();
+    else schedule(left);
+  };
+  const schedule = (left: number): void => {
+    timer = setTimeout(check, Math.max(left, 10));
+  };
+  schedule(ms);
+  return () => clearTimeout(timer);
+}

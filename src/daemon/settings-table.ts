@@ -1,0 +1,405 @@
+/**
+ * The table of all settings: name, variable, values, default, meaning. docs/settings.md is generated from it. Reading
+ * is settings.ts's work.
+ */
+import { z } from 'zod';
+
+export interface SettingDefinition<Schema extends z.ZodType = z.ZodType> {
+  readonly variable: `BERTH_${string}`;
+  /** Takes JSON of the settings file as well as the text of a variable or flag. */
+  readonly schema: Schema;
+  /** The values it takes and their unit, in words. */
+  readonly values: string;
+  readonly default: z.output<Schema>;
+  /** What the default is, in words, where it depends on the host. */
+  readonly defaultText?: string;
+  readonly meaning: string;
+  /** Found before the settings file is, so that only a variable can set it. */
+  readonly variableOnly?: true;
+  /** Never printed. */
+  readonly secret?: true;
+}
+
+function setting<Schema extends z.ZodType>(definition: SettingDefinition<Schema>): SettingDefinition<Schema> {
+  return definition;
+}
+
+const text = z.string().min(1);
+const optionalText = z.preprocess((value) => (value === '' ? null : value), z.string().nullable());
+const list = z.preprocess(
+  (value) => (typeof value === 'string' ? value.split(/[\s,]+/).filter((word) => word !== '') : value),
+  z.array(z.string()),
+);
+const flag = z.preprocess((value) => flagWords[String(value)] ?? value, z.boolean());
+const number = z.preprocess((value) => (typeof value === 'string' ? numberFrom(value) : value), z.number().positive());
+const whole = z.preprocess((value) => (typeof value === 'string' ? numberFrom(value) : value), z.int().nonnegative());
+const bytes = z.preprocess((value) => (typeof value === 'string' ? parseBytes(value) : value), z.int().positive());
+const milliseconds = z.preprocess(
+  (value) => (typeof value === 'string' ? parseMilliseconds(value) : value),
+  z.int().nonnegative(),
+);
+
+const flagWords: Readonly<Record<string, boolean>> = {
+  true: true,
+  '1': true,
+  yes: true,
+  false: false,
+  '0': false,
+  no: false,
+};
+
+/** `none` in a variable and null in the file both mean that there is no limit. */
+function orNone<Schema extends z.ZodType>(schema: Schema) {
+  return z.preprocess((value) => (value === 'none' ? null : value), schema.nullable());
+}
+
+function numberFrom(value: string): number | string {
+  return /^\d+(\.\d+)?$/.test(value.trim()) ? Number(value) : value;
+}
+
+const byteUnits: Readonly<Record<string, number>> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30, t: 2 ** 40 };
+
+/** @returns the number of bytes that `512M`, `2GiB` or `1048576` says, or the text itself where it says none */
+export function parseBytes(value: string): number | string {
+  const match = /^(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?$/i.exec(value.trim());
+  if (!match) return value;
+  return Math.round(Number(match[1]) * (byteUnits[(match[2] ?? '').toLowerCase()] ?? 1));
+}
+
+const timeUnits: Readonly<Record<string, number>> = { '': 1, ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+
+/** @returns the milliseconds that `30s`, `5m`, `1h` or `1500` says, or the text itself where it says none */
+export function parseMilliseconds(value: string): number | string {
+  const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h|)$/i.exec(value.trim());
+  if (!match) return value;
+  return Math.round(Number(match[1]) * (timeUnits[(match[2] ?? '').toLowerCase()] ?? 1));
+}
+
+const timeValues = 'milliseconds, or a number with s, m or h';
+const byteValues = 'bytes, or a number with K, M or G';
+
+/** Every setting, by its name in the settings file. */
+export const settingsTable = {
+  home: setting({
+    variable: 'BERTH_HOME',
+    schema: text,
+    values: 'an absolute folder',
+    default: '',
+    defaultText: '`~/.local/share/berth`; for root `/var/lib/berth`',
+    meaning: 'Holds all of Berth: the store, the records, the log.',
+    variableOnly: true,
+  }),
+  socketDirectory: setting({
+    variable: 'BERTH_SOCKET_DIRECTORY',
+    schema: text,
+    values: 'an absolute folder, at most 90 bytes long',
+    default: '',
+    defaultText: '`run` in `BERTH_HOME` where that is set; else `berth` in `XDG_RUNTIME_DIR`; for root `/run/berth`',
+    meaning: "Holds the daemon's sockets. Only its owner can enter it.",
+    variableOnly: true,
+  }),
+  store: setting({
+    variable: 'BERTH_STORE',
+    schema: z.enum(['managed', 'system']),
+    values: '`managed` or `system`',
+    default: 'managed',
+    meaning: "Which Nix store to use: Berth's own under its home, or the host's `/nix`.",
+  }),
+  source: setting({
+    variable: 'BERTH_SOURCE',
+    schema: z.enum(['nixpkgs', 'debian']),
+    values: '`nixpkgs` or `debian`',
+    default: 'nixpkgs',
+    meaning: 'What `pkgs` means in a config that has no lock yet. A lock keeps what it says.',
+  }),
+  'debian.suite': setting({
+    variable: 'BERTH_DEBIAN_SUITE',
+    schema: optionalText,
+    values: '`bookworm`, `trixie` or `sid`',
+    default: null,
+    defaultText: "the host's suite on Debian, else `trixie`",
+    meaning: 'The suite that a new lock takes Debian packages from.',
+  }),
+  'debian.mirror': setting({
+    variable: 'BERTH_DEBIAN_MIRROR',
+    schema: optionalText,
+    values: 'a URL',
+    default: null,
+    defaultText: "the first mirror of the host's apt",
+    meaning: 'The Debian archive to read.',
+  }),
+  'debian.securityMirror': setting({
+    variable: 'BERTH_DEBIAN_SECURITY_MIRROR',
+    schema: optionalText,
+    values: 'a URL',
+    default: null,
+    defaultText: "the security mirror of the host's apt, where it has one",
+    meaning: "The archive of Debian's security updates.",
+  }),
+  'debian.keyring': setting({
+    variable: 'BERTH_DEBIAN_KEYRING',
+    schema: optionalText,
+    values: 'a file',
+    default: null,
+    defaultText: '`/usr/share/keyrings/debian-archive-keyring.gpg`',
+    meaning: "The keys that the archive's Release files must be signed with.",
+  }),
+  'debian.checkValidUntil': setting({
+    variable: 'BERTH_DEBIAN_CHECK_VALID_UNTIL',
+    schema: z.preprocess((value) => (value === '' ? null : value), flag.nullable()),
+    values: '`true` or `false`',
+    default: null,
+    defaultText: "as the host's apt does",
+    meaning: 'Whether to refuse a Release file whose Valid-Until has passed.',
+  }),
+  'nixpkgs.url': setting({
+    variable: 'BERTH_NIXPKGS_URL',
+    schema: optionalText,
+    values: 'the URL of a tarball or a git repository',
+    default: null,
+    defaultText: 'the newest stable release of nixpkgs',
+    meaning: 'Where a new lock takes nixpkgs from.',
+  }),
+  'nixpkgs.rev': setting({
+    variable: 'BERTH_NIXPKGS_REV',
+    schema: optionalText,
+    values: 'a revision',
+    default: null,
+    defaultText: 'the current one',
+    meaning: 'Which revision of nixpkgs a new lock takes.',
+  }),
+  substituters: setting({
+    variable: 'BERTH_SUBSTITUTERS',
+    schema: list,
+    values: 'URLs of binary caches, by blanks or commas apart',
+    default: [],
+    defaultText: "none; nixpkgs' own cache is used where nixpkgs is a source",
+    meaning: 'Binary caches to download from instead of building.',
+  }),
+  trustedPublicKeys: setting({
+    variable: 'BERTH_TRUSTED_PUBLIC_KEYS',
+    schema: list,
+    values: '`NAME:KEY`, by blanks or commas apart',
+    default: [],
+    defaultText: 'none',
+    meaning: 'Keys that paths of the binary caches must be signed with.',
+  }),
+  allowUnfree: setting({
+    variable: 'BERTH_ALLOW_UNFREE',
+    schema: flag,
+    values: '`true` or `false`',
+    default: false,
+    meaning: 'Whether packages with an unfree licence may be used.',
+  }),
+  'evaluation.timeoutMs': setting({
+    variable: 'BERTH_EVALUATION_TIMEOUT_MS',
+    schema: milliseconds,
+    values: timeValues,
+    default: 60_000,
+    meaning: 'How long the evaluation of a config may take.',
+  }),
+  'evaluation.memoryBytes': setting({
+    variable: 'BERTH_EVALUATION_MEMORY_BYTES',
+    schema: bytes,
+    values: byteValues,
+    default: 4 * 2 ** 30,
+    meaning: 'How much memory the evaluation of a config may take.',
+  }),
+  'evaluation.maxOutputBytes': setting({
+    variable: 'BERTH_EVALUATION_MAX_OUTPUT_BYTES',
+    schema: bytes,
+    values: byteValues,
+    default: 16 * 2 ** 20,
+    meaning: 'How much an evaluation may print.',
+  }),
+  'evaluation.allowImportFromDerivation': setting({
+    variable: 'BERTH_EVALUATION_ALLOW_IMPORT_FROM_DERIVATION',
+    schema: flag,
+    values: '`true` or `false`',
+    default: false,
+    meaning: 'Whether an evaluation may build, to read what it has built.',
+  }),
+  'evaluation.passEnv': setting({
+    variable: 'BERTH_EVALUATION_PASS_ENV',
+    schema: list,
+    values: 'names of variables, by blanks or commas apart',
+    default: [],
+    defaultText: 'none',
+    meaning: 'Variables of the caller that a config may read by `builtins.getEnv`.',
+  }),
+  'build.maxJobs': setting({
+    variable: 'BERTH_BUILD_MAX_JOBS',
+    schema: whole,
+    values: 'a number; 0 only downloads',
+    default: 2,
+    meaning: 'How many derivations are built at the same time.',
+  }),
+  'build.cores': setting({
+    variable: 'BERTH_BUILD_CORES',
+    schema: whole,
+    values: 'a number; 0 means all',
+    default: 0,
+    meaning: 'How many cores one build may use.',
+  }),
+  'build.timeoutMs': setting({
+    variable: 'BERTH_BUILD_TIMEOUT_MS',
+    schema: milliseconds,
+    values: timeValues,
+    default: 3_600_000,
+    meaning: 'How long all builds and downloads of one environment may take.',
+  }),
+  engine: setting({
+    variable: 'BERTH_ENGINE',
+    schema: z.enum(['auto', 'embedded', 'docker', 'kubernetes']),
+    values: '`auto`, `embedded`, `docker` or `kubernetes`',
+    default: 'auto',
+    meaning: 'What runs containers. `auto` takes the first that works here, in this order.',
+  }),
+  'docker.socket': setting({
+    variable: 'BERTH_DOCKER_SOCKET',
+    schema: optionalText,
+    values: 'the path of a unix socket',
+    default: null,
+    defaultText: '`/var/run/docker.sock`',
+    meaning: "Where the Docker Engine's API answers.",
+  }),
+  'oci.runtime': setting({
+    variable: 'BERTH_OCI_RUNTIME',
+    schema: optionalText,
+    values: 'the name or path of an OCI runtime',
+    default: null,
+    defaultText: '`runc` or `crun`, whichever works here',
+    meaning: 'The runtime of the embedded engine.',
+  }),
+  'limits.memory': setting({
+    variable: 'BERTH_LIMITS_MEMORY',
+    schema: orNone(bytes),
+    values: `${byteValues}; \`none\``,
+    default: 4 * 2 ** 30,
+    meaning: 'How much memory a berth may use.',
+  }),
+  'limits.cpus': setting({
+    variable: 'BERTH_LIMITS_CPUS',
+    schema: orNone(number),
+    values: 'CPUs, fractions allowed; `none`',
+    default: null,
+    defaultText: '`none`',
+    meaning: 'How many CPUs a berth may use.',
+  }),
+  'limits.pids': setting({
+    variable: 'BERTH_LIMITS_PIDS',
+    schema: orNone(whole),
+    values: 'a number of processes and threads; `none`',
+    default: 4096,
+    meaning: 'How many processes and threads a berth may have.',
+  }),
+  network: setting({
+    variable: 'BERTH_NETWORK',
+    schema: z.enum(['auto', 'none', 'host', 'bridge']),
+    values: '`auto`, `none`, `host` or `bridge`',
+    default: 'auto',
+    meaning: "A berth's network. `auto`: the bridge with the docker engine, the host's with the embedded one.",
+  }),
+  idleTimeoutMs: setting({
+    variable: 'BERTH_IDLE_TIMEOUT_MS',
+    schema: milliseconds,
+    values: `${timeValues}; 0 means never`,
+    default: 15 * 60_000,
+    meaning: 'After how long without work a daemon leaves that a command has started.',
+  }),
+  listen: setting({
+    variable: 'BERTH_LISTEN',
+    schema: optionalText,
+    values: '`HOST:PORT`',
+    default: null,
+    defaultText: 'none',
+    meaning: 'A TCP address on which the daemon answers too. It needs `token`, `tls.*` or, on loopback, `noAuth`.',
+  }),
+  token: setting({
+    variable: 'BERTH_TOKEN',
+    schema: z.preprocess((value) => (value === '' ? null : value), z.string().min(16).nullable()),
+    values: 'at least 16 characters',
+    default: null,
+    defaultText: 'none',
+    meaning: 'What TCP clients must send as `Authorization: Bearer TOKEN`.',
+    secret: true,
+  }),
+  noAuth: setting({
+    variable: 'BERTH_NO_AUTH',
+    schema: flag,
+    values: '`true` or `false`',
+    default: false,
+    meaning: 'Lets every local user in over TCP. Allowed on loopback only.',
+  }),
+  'tls.certificate': setting({
+    variable: 'BERTH_TLS_CERTIFICATE',
+    schema: optionalText,
+    values: 'a PEM file',
+    default: null,
+    defaultText: 'none',
+    meaning: 'The certificate of the TCP listener.',
+  }),
+  'tls.key': setting({
+    variable: 'BERTH_TLS_KEY',
+    schema: optionalText,
+    values: 'a PEM file',
+    default: null,
+    defaultText: 'none',
+    meaning: 'The private key of the TCP listener.',
+  }),
+  'tls.clientAuthority': setting({
+    variable: 'BERTH_TLS_CLIENT_AUTHORITY',
+    schema: optionalText,
+    values: 'a PEM file',
+    default: null,
+    defaultText: 'none',
+    meaning: 'Certificates that TCP clients must be signed by. With it, a token is not needed.',
+  }),
+  logLevel: setting({
+    variable: 'BERTH_LOG_LEVEL',
+    schema: z.enum(['error', 'warning', 'info', 'debug']),
+    values: '`error`, `warning`, `info` or `debug`',
+    default: 'info',
+    meaning: "What the daemon's log holds.",
+  }),
+  'log.maxBytes': setting({
+    variable: 'BERTH_LOG_MAX_BYTES',
+    schema: bytes,
+    values: byteValues,
+    default: 8 * 2 ** 20,
+    meaning: "Size at which the daemon's log is put aside and a new one begun; one old log is kept.",
+  }),
+};
+
+export type SettingName = keyof typeof settingsTable;
+
+/** All settings, resolved. */
+export type Settings = { readonly [Name in SettingName]: z.output<(typeof settingsTable)[Name]['schema']> };
+
+/** @returns docs/settings.md */
+export function settingsPage(): string {
+  const rows = Object.entries<SettingDefinition>(settingsTable).map(([name, entry]) => {
+    const fallback = entry.defaultText ?? `\`${String(entry.default)}\``;
+    const where = entry.variableOnly ? ' Not in the file.' : '';
+    return `| \`${name}\` | \`${entry.variable}\` | ${entry.values} | ${fallback} | ${entry.meaning}${where} |`;
+  });
+  return [
+    '# Settings',
+    '',
+    '<!-- Generated by `npm run docs` from src/daemon/settings-table.ts. -->',
+    '',
+    "A command's flag wins over the `BERTH_…` variable, the variable over the settings file, the file over the default.",
+    '',
+    'The settings file is `settings.json` in `$BERTH_HOME`, else in `$XDG_CONFIG_HOME/berth` (`~/.config/berth`); for',
+    'root, else `/etc/berth/settings.json`. The first that is there is read. It is a JSON object; a dot in a name may be',
+    'written as nesting: `{"limits": {"memory": "2G"}}`. Unknown names are errors.',
+    '',
+    'A daemon that a command has started follows changed settings by itself: the next command notices and has it',
+    'restarted once it has no work. A daemon started by `berth serve` keeps the settings it was started with.',
+    '',
+    '| name | variable | values | default | meaning |',
+    '| --- | --- | --- | --- | --- |',
+    ...rows,
+    '',
+  ].join('\n');
+}
