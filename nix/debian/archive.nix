@@ -1,0 +1,80 @@
+# The locked index of one suite, and its packages as store paths: fetched by their SHA-256, then unpacked.
+{
+  index,
+  bootstrap,
+  mirrors,
+  system,
+}:
+let
+  inherit (builtins) fromJSON readFile substring hashString;
+
+  # The derivations of package `name`. They depend on that package alone, so that all environments share them and a new
+  # index changes only what changed in the archive.
+  fetch =
+    name: entry:
+    derivation {
+      name = "${storeName name}-${storeName entry.version}.deb";
+      builder = "builtin:fetchurl";
+      system = "builtin";
+      url = "${builtins.head mirrors.${entry.archive or "main"}}/${entry.file}";
+      outputHash = entry.sha256;
+      outputHashAlgo = "sha256";
+      outputHashMode = "flat";
+      executable = false;
+      unpack = false;
+      preferLocalBuild = true;
+      impureEnvVars = [
+        "http_proxy"
+        "https_proxy"
+        "no_proxy"
+      ];
+    };
+
+  unpack =
+    name: entry:
+    derivation {
+      name = "${storeName name}-${storeName entry.version}";
+      inherit system;
+      builder = "${bootstrap}/bin/sh";
+      args = [ unpackScript ];
+      deb = fetch name entry;
+      package = name;
+      preferLocalBuild = true;
+    };
+
+  # builtins.toFile, not a path: the same store path wherever Berth is installed.
+  unpackScript = builtins.toFile "unpack.sh" (readFile ./unpack.sh);
+
+  # Store paths take letters, digits and `+-._?=` only, and must not begin with a dot.
+  storeName = builtins.replaceStrings [ "~" ":" ] [ "-" "_" ];
+in
+rec {
+  inherit system storeName;
+
+  # A folder with a static sh, cat, mkdir, ln and env.
+  tools = "${bootstrap}/bin";
+  shell = "${bootstrap}/bin/sh";
+
+  # All names, each with the value 0.
+  names = fromJSON (readFile "${index}/names.json");
+
+  # The index's entry of a name, as package-index.ts writes it.
+  entry = name: (fromJSON (readFile "${index}/shards/${substring 0 3 (hashString "sha256" name)}.json")).${name};
+
+  # Every package once: { name, entry, unpacked }. Nothing of it is read before it is asked for.
+  members = builtins.mapAttrs (
+    name: _:
+    let
+      it = entry name;
+    in
+    {
+      inherit name;
+      entry = it;
+      unpacked = unpack name it;
+    }
+  ) names;
+
+  # Debian's names for the system.
+  triplet = { x86_64-linux = "x86_64-linux-gnu"; aarch64-linux = "aarch64-linux-gnu"; }.${system};
+  loader = { x86_64-linux = "ld-linux-x86-64.so.2"; aarch64-linux = "ld-linux-aarch64.so.1"; }.${system};
+}

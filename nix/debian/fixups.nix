@@ -1,0 +1,79 @@
+# What Debian's packages need beyond being merged into one prefix, each with its reason. view.pl carries it out.
+# Patterns are shell globs over paths below the view, without a leading slash; `*` does not match `/`.
+{
+  # What every environment has: the part of Debian's essential packages that programs take for granted, plus
+  # certificates, time zones and the names of services. (No init, no package manager, no login.)
+  base = [
+    "base-files"
+    "base-passwd"
+    "bash"
+    "bsdutils"
+    "ca-certificates"
+    "coreutils"
+    "dash"
+    "debianutils"
+    "diffutils"
+    "findutils"
+    "grep"
+    "gzip"
+    "hostname"
+    "libc-bin"
+    "mawk"
+    "media-types"
+    "ncurses-base"
+    "ncurses-bin"
+    "netbase"
+    "perl-base"
+    "procps"
+    "sed"
+    "tar"
+    "tzdata"
+    "util-linux"
+  ];
+
+  # What a package needs to be of the use that people expect, where Debian only recommends it.
+  companions = {
+    openjdk-17-jre-headless = [ "ca-certificates" ];
+  };
+
+  # Programs that find their files from where they really are, which for a link is inside one package.
+  copied = [
+    # gcc's driver looks for cc1 and its libraries beside itself before anywhere else.
+    "usr/bin/*-linux-gnu-gcc-[0-9]*"
+    "usr/bin/*-linux-gnu-g++-[0-9]*"
+    "usr/bin/*-linux-gnu-cpp-[0-9]*"
+    "usr/bin/*-linux-gnu-gfortran-[0-9]*"
+    "usr/bin/*-linux-gnu-gdc-[0-9]*"
+    # clang's too.
+    "usr/lib/llvm-[0-9]*/bin/clang"
+    # The JVM takes the folder of libjvm.so for its home, which the JDK's packages share.
+    "usr/lib/jvm/*/lib/server/libjvm.so"
+    # Node looks for /usr/share/nodejs from its own place: npm and its 400 modules are there.
+    "usr/bin/node"
+    # Python looks for its standard library beside itself; a virtual environment links to this file.
+    "usr/bin/python3.[0-9]*"
+  ];
+
+  # Left out of views, to keep them small: nothing may depend on them (Debian policy 12.3), and they stay in the
+  # packages' own store paths.
+  omitted = [
+    "usr/share/doc"
+    "usr/share/doc-base"
+    "usr/share/lintian"
+    "usr/share/bug"
+    "usr/share/apport"
+  ];
+
+  # Variables to set when a path is in the view; the first match counts and is put in for `%`.
+  variables = {
+    SSL_CERT_FILE = "etc/ssl/certs/ca-certificates.crt";
+    GOROOT = "usr/lib/go-*";
+    JAVA_HOME = "usr/lib/jvm/java-*-openjdk-*";
+  };
+
+  # Folders whose programs belong on PATH beside usr/bin, where Debian keeps several versions apart.
+  path = [
+    "usr/lib/postgresql/*/bin"
+    "usr/lib/go-*/bin"
+  ];
+}
