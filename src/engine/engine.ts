@@ -67,6 +67,12 @@ export interface Engine {
   inspect(id: string): Promise<BerthState>;
   /** @returns ids of all containers of this Berth that the engine has, running or not */
   list(): Promise<string[]>;
+  /**
+   * Takes a running berth over from an earlier daemon: opens again what lives in the daemon's process, its published
+   * ports. Does nothing for a berth that does not run.
+   * @throws BerthError PORT_TAKEN
+   */
+  adopt(spec: BerthSpec): Promise<void>;
   /** Changes the limits of a running berth. */
   setLimits(id: string, limits: Limits): Promise<void>;
 }

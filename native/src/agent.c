@@ -1,0 +1,146 @@
+/* The agent: PID 1 of every berth. It reaps, stops the berth in order, runs the berth's command, and gives each
+ * connection to /run/berth/agent.sock a process of its own. docs/agent.md says what it is for. */
+#include "agent.h"
+#include "start.h"
+
+#define DEFAULT_GRACE_MS 10000
+
+static int signals;
+static int control[2]; /* control[1] is the connections' end */
+static int supervisor = -1, supervisor_ended;
+
+static int command_state(void) { return supervisor < 0 ? 0 : supervisor_ended ? 2 : 1; }
+
+/* Returns whether any child is left. */
+static int reap(void) {
+  int status;
+  for (;;) {
+    long pid = sys_wait(-1, &status, WNOHANG);
+    if (pid == -EINTR) continue;
+    if (pid <= 0) return pid == 0;
+    if (pid == supervisor) supervisor_ended = 1;
+  }
+}
+
+/* Ends all processes of the container, then the container. */
+__attribute__((noreturn)) static void stop(int socket, long grace_ms) {
+  sys_unlinkat(AT_FDCWD, AGENT_SOCKET, 0);
+  sys_close(socket);
+  long deadline = now_ms() + grace_ms;
+  sys_kill(-1, SIGTERM);
+  sys_kill(-1, SIGCONT);
+  while (reap()) {
+    long left = deadline - now_ms();
+    if (left <= 0) break;
+    struct time_spec timeout = {left / 1000, left % 1000 * 1000000};
+    struct pollfd poll = {signals, POLLIN, 0};
+    struct signalfd_siginfo info;
+    if (sys_poll(&poll, 1, &timeout) > 0)
+      while (sys_read(signals, &info, sizeof info) == sizeof info) continue;
+  }
+  if (supervisor >= 0 && !supervisor_ended) {
+    /* It is about to be killed with the command that did not want to go. */
+    struct stat status;
+    if (sys_fstatat(AT_FDCWD, EXIT_FILE, &status, 0) == -ENOENT) write_exit_file(128 + SIGKILL);
+  }
+  sys_kill(-1, SIGKILL);
+  int status;
+  while (sys_wait(-1, &status, 0) != -ECHILD) continue;
+  sys_exit(0);
+}
+
+/* A stop that came over a connection, which stays open until the container is gone. */
+static void stop_as_asked(int socket) {
+  u8 grace[4];
+  int connection[MAX_PASSED];
+  usize count;
+  long got = receive_with_descriptors(control[0], grace, sizeof grace, connection, &count);
+  if (got != sizeof grace) return;
+  if (count > 0) send_frame(connection[0], FRAME_OK, NULL, 0);
+  stop(socket, (long)get_u32(grace));
+}
+
+static int listen_for_clients(void) {
+  struct sockaddr_un address = {AF_UNIX, AGENT_SOCKET ".new"};
+  sys_unlinkat(AT_FDCWD, address.sun_path, 0);
+  int fd = (int)sys_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  SYS1(__NR_umask, 0177);
+  /* Under its own name only once it listens: whoever sees it appear can connect. */
+  if (fd < 0 || SYS3(__NR_bind, fd, &address, sizeof address) < 0 || SYS2(__NR_listen, fd, 256) < 0 ||
+      sys_rename(AGENT_SOCKET ".new", AGENT_SOCKET) < 0) {
+    const char *why = "berth agent: cannot listen on " AGENT_SOCKET "\n";
+    write_all(2, why, strlen(why));
+    sys_exit(70);
+  }
+  SYS1(__NR_umask, 022);
+  return fd;
+}
+
+static void accept_client(int socket) {
+  long connection = SYS4(__NR_accept4, socket, NULL, NULL, SOCK_CLOEXEC);
+  if (connection < 0) return;
+  int state = command_state();
+  long pid = sys_fork();
+  if (pid == 0) {
+    sys_close(socket);
+    sys_close(control[0]);
+    serve_connection((int)connection, signals, control[1], state);
+  }
+  if (pid < 0) {
+    const char *why = "no process can be started in the container: its limit of processes is reached";
+    send_frame((int)connection, FRAME_ERROR, why, (u32)strlen(why));
+  }
+  sys_close((int)connection);
+}
+
+/* Lets go of the runtime's standard streams, which would keep its caller's pipes open. */
+static void leave_runtime(void) {
+  int null = (int)sys_open("/dev/null", O_RDWR | O_CLOEXEC, 0);
+  for (int fd = 0; null >= 0 && fd < 3; fd += 1) sys_dup3(null, fd, 0);
+  if (null > 2) sys_close(null);
+}
+
+static int run(int argc, char **argv, char **environment) {
+  if (argc > 2 && text_equal(argv[1], "--exec")) exec_on_path(argv + 2, environment);
+  if (SYS0(__NR_getpid) != 1) {
+    const char *why = "berth agent: runs as the first process of a container only\n";
+    write_all(2, why, strlen(why));
+    return 2;
+  }
+  /* All signals are blocked and the few that matter read from a descriptor: no handlers, no races. Commands get an
+   * empty mask again. */
+  unsigned long all = ~0ul;
+  unsigned long mine = signal_bit(SIGCHLD) | signal_bit(SIGTERM) | signal_bit(SIGINT);
+  sys_sigmask(SIG_SETMASK, &all);
+  SYS3(__NR_close_range, 3, ~0u, 0);
+  signals = (int)sys_signalfd(&mine);
+  SYS1(__NR_umask, 022);
+  SYS1(__NR_chdir, "/");
+  sys_unlinkat(AT_FDCWD, EXIT_FILE, 0);
+  link_etc();
+  int socket = listen_for_clients();
+  leave_runtime();
+  if (SYS4(__NR_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) < 0) sys_exit(70);
+
+  struct stat status;
+  if (sys_fstatat(AT_FDCWD, COMMAND_FILE, &status, 0) == 0) {
+    supervisor = (int)sys_fork();
+    if (supervisor == 0) {
+      sys_close(socket);
+      sys_close(control[0]);
+      sys_close(control[1]);
+      supervise_command(signals);
+    }
+  }
+  for (;;) {
+    struct pollfd polls[3] = {{signals, POLLIN, 0}, {socket, POLLIN, 0}, {control[0], POLLIN, 0}};
+    if (sys_poll(polls, 3, NULL) < 0) continue;
+    struct signalfd_siginfo info;
+    while (polls[0].revents && sys_read(signals, &info, sizeof info) == sizeof info) {
+      if (info.ssi_signo == SIGCHLD) reap();
+      else stop(socket, DEFAULT_GRACE_MS);
+    }
+    if (polls[2].revents) stop_as_asked(socket);
+    if (polls[1].revents) accept_client(socket);
+  }
+}

@@ -1,0 +1,96 @@
+/* /etc of the FHS view, shown in the container's own /etc by symbolic links. */
+#include "agent.h"
+
+#define MAX_DEPTH 8
+#define PATH_LIMIT 4096
+
+static u8 entries[MAX_DEPTH][8192];
+
+static int is_directory(int at, const char *name) {
+  struct stat status;
+  return sys_fstatat(at, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && (status.st_mode & S_IFMT) == S_IFDIR;
+}
+
+static int is_dots(const char *name) { return text_equal(name, ".") || text_equal(name, ".."); }
+
+/* Calls `visit` for each entry of a directory. The buffer is the depth's own, since visits go deeper. */
+static void for_each_entry(int directory, int depth, void (*visit)(int directory, const char *name, void *context),
+                           void *context) {
+  for (;;) {
+    long got = sys_getdents(directory, entries[depth], sizeof entries[depth]);
+    if (got <= 0) return;
+    for (long at = 0; at < got;) {
+      struct directory_entry *entry = (struct directory_entry *)(entries[depth] + at);
+      if (!is_dots(entry->name)) visit(directory, entry->name, context);
+      at += entry->length;
+    }
+  }
+}
+
+struct cleaning {
+  int depth;
+};
+
+static void clean_entry(int directory, const char *name, void *context) {
+  struct cleaning *cleaning = context;
+  char target[PATH_LIMIT];
+  struct stat status;
+  long length = sys_readlinkat(directory, name, target, sizeof target - 1);
+  if (length > 0) {
+    target[length] = 0;
+    if (text_starts(target, FHS_ETC "/") && sys_fstatat(directory, name, &status, 0) == -ENOENT)
+      sys_unlinkat(directory, name, 0);
+    return;
+  }
+  if (cleaning->depth + 1 >= MAX_DEPTH || !is_directory(directory, name)) return;
+  int inner = (int)sys_openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+  if (inner < 0) return;
+  struct cleaning deeper = {cleaning->depth + 1};
+  for_each_entry(inner, deeper.depth, clean_entry, &deeper);
+  sys_close(inner);
+}
+
+struct linking {
+  int depth;
+  int etc;            /* the container's folder */
+  const char *prefix; /* path of the view's folder */
+};
+
+static void link_entry(int view, const char *name, void *context) {
+  struct linking *linking = context;
+  char path[PATH_LIMIT];
+  struct stat status;
+  struct text text = text_in(path, sizeof path);
+  text_add(&text, linking->prefix);
+  text_add(&text, "/");
+  text_add(&text, name);
+  if (text.full) return;
+  if (sys_fstatat(linking->etc, name, &status, AT_SYMLINK_NOFOLLOW) == -ENOENT) {
+    sys_symlinkat(path, linking->etc, name);
+    return;
+  }
+  /* A folder on both sides: what the container's lacks is linked one level down. The view's may itself be a link. */
+  if (linking->depth + 1 >= MAX_DEPTH || (status.st_mode & S_IFMT) != S_IFDIR) return;
+  int inner_view = (int)sys_openat(view, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  int inner_etc = (int)sys_openat(linking->etc, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+  if (inner_view >= 0 && inner_etc >= 0) {
+    struct linking deeper = {linking->depth + 1, inner_etc, path};
+    for_each_entry(inner_view, deeper.depth, link_entry, &deeper);
+  }
+  if (inner_view >= 0) sys_close(inner_view);
+  if (inner_etc >= 0) sys_close(inner_etc);
+}
+
+void link_etc(void) {
+  int etc = (int)sys_open("/etc", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  if (etc < 0) return;
+  struct cleaning cleaning = {0};
+  for_each_entry(etc, 0, clean_entry, &cleaning);
+  int view = (int)sys_open(FHS_ETC, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  if (view >= 0) {
+    struct linking linking = {0, etc, FHS_ETC};
+    for_each_entry(view, 0, link_entry, &linking);
+    sys_close(view);
+  }
+  sys_close(etc);
+}

@@ -1,0 +1,312 @@
+/**
+ * Engine `embedded`: containers by an OCI runtime that is driven directly, with no service. All state is in files: a
+ * berth's bundle, and the runtime's own folder. Which process is a berth's first is told by its pid file and checked by
+ * its root folder, so nothing is lost when the daemon restarts and nothing is mistaken when process numbers come again.
+ */
+import { copyFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { sleep } from '../../core/clock.ts';
+import { BerthError } from '../../core/errors.ts';
+import { isErrno } from '../../core/files.ts';
+import { pingAgent, stopThroughAgent } from '../agent/agent-client.ts';
+import type { BerthSpec, BerthState, Engine, Limits } from '../engine.ts';
+import {
+  describeMinimalImage,
+  makeEntries,
+  type MinimalImage,
+  type MinimalImageOptions,
+  unpackShared,
+} from '../minimal-image/minimal-image.ts';
+import { createPortForwards } from '../port-forward.ts';
+import { agentSocket, prepareRunDirectory, readExitCode, waitForAgent } from '../run-directory.ts';
+import { type Cgroups, findCgroups } from './cgroups.ts';
+import { ociConfig } from './oci-config.ts';
+import { findRuntime, type FoundRuntime } from './find-runtime.ts';
+import { type Runtime, startContainer } from './runtime.ts';
+
+export interface EmbeddedEngineOptions extends MinimalImageOptions {
+  /** Holds everything that the engine keeps. */
+  readonly stateDirectory: string;
+  /** Runtimes to try, in order: names on the PATH, or paths. Default crun, then runc. */
+  readonly runtimes?: readonly string[];
+  /** Milliseconds within which the agent must answer. Default 20 000. */
+  readonly readyTimeoutMs?: number;
+  /** Below which control group berths' groups are made. Default `berth`. */
+  readonly cgroupParent?: string;
+}
+
+const readyTimeoutMs = 20_000;
+
+/** What the engine remembers of a berth. */
+const rememberedSchema = z.object({ runDirectory: z.string() });
+
+export function createEmbeddedEngine(options: EmbeddedEngineOptions): Engine {
+  return new EmbeddedEngine(options);
+}
+
+class EmbeddedEngine implements Engine {
+  readonly name = 'embedded';
+  readonly #options: EmbeddedEngineOptions;
+  readonly #cgroups: Cgroups;
+  readonly #ports = createPortForwards();
+  #image: Promise<{ image: MinimalImage; shared: string }> | undefined;
+  #runtime: Promise<FoundRuntime> | undefined;
+
+  constructor(options: EmbeddedEngineOptions) {
+    this.#options = options;
+    this.#cgroups = findCgroups(options.cgroupParent === undefined ? {} : { parent: options.cgroupParent });
+  }
+
+  async available(): ReturnType<Engine['available']> {
+    try {
+      const { runtime, version } = await this.#findRuntime();
+      const who = isRoot() ? 'as root' : 'as an ordinary user';
+      const limits = this.#cgroups.layout ?? 'no limits of memory, CPU or processes (no control groups may be made)';
+      return { available: true, reason: `${runtime.name} ${version}, ${who}, ${limits}` };
+    } catch (error) {
+      if (!(error instanceof BerthError)) throw error;
+      return { available: false, reason: error.message };
+    }
+  }
+
+  async launch(spec: BerthSpec, signal?: AbortSignal): Promise<void> {
+    const { runtime } = await this.#findRuntime();
+    await this.#launchWith(runtime, spec, signal);
+  }
+
+  async start(spec: BerthSpec, signal?: AbortSignal): Promise<void> {
+    const { runtime } = await this.#findRuntime();
+    if (!hasBundle(this.#berth(spec.id))) return this.#launchWith(runtime, spec, signal);
+    if (this.#initOf(spec.id) !== undefined) return;
+    try {
+      await this.#clearRun(spec.id);
+      await this.#run(runtime, spec, signal);
+    } catch (error) {
+      await this.#kill(spec.id);
+      await this.#clearRun(spec.id);
+      throw error;
+    }
+  }
+
+  async stop(id: string, graceMs: number): Promise<void> {
+    await this.#ports.close(id);
+    const runDirectory = this.#runDirectoryOf(id);
+    if (runDirectory !== undefined && this.#initOf(id) !== undefined) {
+      const stopped = stopThroughAgent(agentSocket(runDirectory), graceMs).catch((error: unknown) => {
+        if (!(error instanceof BerthError)) throw error;
+      });
+      // The agent itself keeps to the grace time; the margin is for one that hangs.
+      const giveUp = new AbortController();
+      const margin = sleep(graceMs + 2000, giveUp.signal).catch(() => undefined);
+      await Promise.race([stopped, margin]);
+      giveUp.abort();
+    }
+    await this.#kill(id);
+    await this.#clearRun(id);
+  }
+
+  async remove(id: string): Promise<void> {
+    await this.#ports.close(id);
+    await this.#kill(id);
+    await this.#clearRun(id);
+    await rm(this.#berth(id), { recursive: true, force: true });
+  }
+
+  async inspect(id: string): Promise<BerthState> {
+    const pid = this.#initOf(id);
+    if (pid !== undefined) return { state: 'running', pid };
+    const runDirectory = this.#runDirectoryOf(id);
+    if (runDirectory === undefined) return hasBundle(this.#berth(id)) ? { state: 'created' } : { state: 'gone' };
+    return { state: 'stopped', exitCode: await readExitCode(runDirectory) };
+  }
+
+  async list(): Promise<string[]> {
+    try {
+      return (await readdir(join(this.#options.stateDirectory, 'berths'))).sort();
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return [];
+      throw error;
+    }
+  }
+
+  setLimits(id: string, limits: Limits): Promise<void> {
+    if (this.#initOf(id) === undefined) {
+      return Promise.reject(new BerthError('AGENT_UNREACHABLE', `The berth ${id} is not running.`));
+    }
+    this.#cgroups.setLimits(id, limits);
+    return Promise.resolve();
+  }
+
+  async adopt(spec: BerthSpec): Promise<void> {
+    if (this.#initOf(spec.id) !== undefined) await this.#ports.open(spec);
+  }
+
+  #berth(id: string): string {
+    return join(this.#options.stateDirectory, 'berths', id);
+  }
+
+  #findRuntime(): Promise<FoundRuntime> {
+    this.#runtime ??= findRuntime({
+      candidates: this.#options.runtimes ?? ['crun', 'runc'],
+      memory: join(this.#options.stateDirectory, 'runtime.json'),
+      tryOut: (runtime) => this.#tryOut(runtime),
+    }).catch((error: unknown) => {
+      // Not for ever: the user may install one.
+      this.#runtime = undefined;
+      throw error;
+    });
+    return this.#runtime;
+  }
+
+  /** A real container, since whether a runtime works on a machine cannot be told by looking. */
+  async #tryOut(runtime: Runtime): Promise<void> {
+    const id = `0ff${Date.now().toString(16).slice(-9)}`;
+    const runDirectory = join(this.#options.stateDirectory, `try-${runtime.name}`);
+    await rm(runDirectory, { recursive: true, force: true });
+    mkdirSync(runDirectory, { recursive: true });
+    try {
+      await this.#launchWith(runtime, {
+        ...{ id, name: id, runDirectory, hostname: 'berth', mounts: [], ports: [], network: 'none', command: null },
+        limits: { memoryBytes: null, cpus: null, pids: null },
+        labels: {},
+      });
+      await pingAgent(agentSocket(runDirectory));
+    } finally {
+      await this.remove(id);
+      await rm(runDirectory, { recursive: true, force: true });
+    }
+  }
+
+  #prepareImage(): Promise<{ image: MinimalImage; shared: string }> {
+    this.#image ??= describeMinimalImage(this.#options)
+      .then(async (image) => ({
+        image,
+        shared: await unpackShared(image, join(this.#options.stateDirectory, 'image')),
+      }))
+      .catch((error: unknown) => {
+        this.#image = undefined;
+        throw error;
+      });
+    return this.#image;
+  }
+
+  async #launchWith(runtime: Runtime, spec: BerthSpec, signal?: AbortSignal): Promise<void> {
+    if (spec.network === 'bridge') {
+      throw new BerthError('LAUNCH_FAILED', 'The embedded engine has no bridge network.', {
+        hint: 'Use --network host or none, or the docker engine. Published ports work with `none` too.',
+      });
+    }
+    const { image } = await this.#prepareImage();
+    const berth = this.#berth(spec.id);
+    try {
+      mkdirSync(join(berth, 'rootfs'), { recursive: true });
+      makeEntries(image.skeleton, join(berth, 'rootfs'));
+      await this.#run(runtime, spec, signal);
+    } catch (error) {
+      await this.remove(spec.id);
+      throw error;
+    }
+  }
+
+  /** Starts the container of a bundle whose root folder is there. */
+  async #run(runtime: Runtime, spec: BerthSpec, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    const { shared } = await this.#prepareImage();
+    const berth = this.#berth(spec.id);
+    prepareRunDirectory(spec.runDirectory, spec.command);
+    const resolvConf = join(berth, 'resolv.conf');
+    if (spec.network === 'host') copyFileSync('/etc/resolv.conf', resolvConf);
+    const config = ociConfig({
+      spec,
+      rootDirectory: join(berth, 'rootfs'),
+      sharedDirectory: shared,
+      ...(spec.network === 'host' ? { resolvConf } : {}),
+      ...(runtime.groupsBy === 'runtime' && this.#cgroups.layout ? { cgroupsPath: this.#cgroups.pathOf(spec.id) } : {}),
+      ...(isRoot() ? {} : { userNamespace: { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 } }),
+    });
+    writeFileSync(join(berth, 'config.json'), JSON.stringify(config));
+    writeFileSync(join(berth, 'berth.json'), JSON.stringify({ runDirectory: spec.runDirectory }));
+    this.#cgroups.create(spec.id, spec.limits);
+    const wait = waitForAgent(spec.runDirectory, this.#options.readyTimeoutMs ?? readyTimeoutMs);
+    const abort = () => wait.cancel();
+    signal?.addEventListener('abort', abort, { once: true });
+    try {
+      await startContainer(runtime, {
+        id: spec.id,
+        bundle: berth,
+        pidFile: this.#pidFile(spec.id),
+        stateDirectory: join(this.#options.stateDirectory, 'runtime'),
+        joinFiles: this.#cgroups.joinFiles(spec.id),
+        busybox: this.#options.busybox,
+      });
+      await wait.ready;
+      await this.#ports.open(spec);
+    } finally {
+      signal?.removeEventListener('abort', abort);
+      wait.cancel();
+    }
+  }
+
+  #pidFile(id: string): string {
+    return join(this.#berth(id), 'pid');
+  }
+
+  #runDirectoryOf(id: string): string | undefined {
+    try {
+      const text = readFileSync(join(this.#berth(id), 'berth.json'), 'utf8');
+      return rememberedSchema.parse(JSON.parse(text)).runDirectory;
+    } catch (error) {
+      if (isErrno(error, 'ENOENT') || error instanceof SyntaxError) return undefined;
+      throw error;
+    }
+  }
+
+  /** @returns the host's number of the berth's first process, or undefined when it does not run */
+  #initOf(id: string): number | undefined {
+    try {
+      const pid = Number.parseInt(readFileSync(this.#pidFile(id), 'utf8'), 10);
+      if (!(pid > 0)) return undefined;
+      // The number may be another process's by now; the root folder is only this container's. A zombie has none.
+      const root = statSync(`/proc/${pid}/root/`);
+      const own = statSync(join(this.#berth(id), 'rootfs'));
+      return root.ino === own.ino && root.dev === own.dev ? pid : undefined;
+    } catch (error) {
+      if (isErrno(error, 'ENOENT', 'ESRCH', 'EACCES')) return undefined;
+      throw error;
+    }
+  }
+
+  /** Kills the container's first process, which takes all others with it, and waits for that. */
+  async #kill(id: string): Promise<void> {
+    for (let pid = this.#initOf(id); pid !== undefined; pid = this.#initOf(id)) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch (error) {
+        if (!isErrno(error, 'ESRCH')) throw error;
+      }
+      await sleep(2);
+    }
+  }
+
+  /** Removes what a run of the container left outside its bundle. */
+  async #clearRun(id: string): Promise<void> {
+    await this.#cgroups.remove(id);
+    await rm(join(this.#options.stateDirectory, 'runtime', id), { recursive: true, force: true });
+    await rm(this.#pidFile(id), { force: true });
+  }
+}
+
+function hasBundle(berth: string): boolean {
+  try {
+    return statSync(berth).isDirectory();
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return false;
+    throw error;
+  }
+}
+
+function isRoot(): boolean {
+  return process.getuid?.() === 0;
+}

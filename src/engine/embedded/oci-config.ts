@@ -1,0 +1,158 @@
+/** The OCI runtime configuration of a berth: config.json of its bundle (opencontainers/runtime-spec 1.0). */
+import type { BerthSpec } from '../engine.ts';
+import { seccompRules } from './seccomp-rules.ts';
+
+export interface SeccompRule {
+  readonly names: readonly string[];
+  readonly action: string;
+  readonly args?: readonly { readonly index: number; readonly value: number; readonly op: string }[];
+  readonly errnoRet?: number;
+}
+
+interface OciMount {
+  readonly destination: string;
+  readonly type: string;
+  readonly source: string;
+  readonly options: readonly string[];
+}
+
+export interface OciConfigOptions {
+  readonly spec: BerthSpec;
+  readonly rootDirectory: string;
+  /** The host's folder that becomes /berth. */
+  readonly sharedDirectory: string;
+  /** A file with the host's resolver settings, where the berth uses the host's network. */
+  readonly resolvConf?: string;
+  /** Where the runtime is to make or join the control group; absent: it manages none. */
+  readonly cgroupsPath?: string;
+  /** The ids that become root's in the container, for a daemon that is not root. */
+  readonly userNamespace?: { readonly uid: number; readonly gid: number };
+}
+
+/**
+ * Docker's default list without the two that only harm: MKNOD (device nodes) and NET_RAW (forged packets on a shared
+ * network). AUDIT_WRITE and SETFCAP stay, since package managers use them.
+ */
+const capabilities = [
+  'CAP_AUDIT_WRITE',
+  'CAP_CHOWN',
+  'CAP_DAC_OVERRIDE',
+  'CAP_FOWNER',
+  'CAP_FSETID',
+  'CAP_KILL',
+  'CAP_NET_BIND_SERVICE',
+  'CAP_SETFCAP',
+  'CAP_SETGID',
+  'CAP_SETPCAP',
+  'CAP_SETUID',
+  'CAP_SYS_CHROOT',
+] as const;
+
+/** Files of /proc and /sys that Docker hides, and those that it makes read-only. */
+const maskedPaths = [
+  '/proc/acpi',
+  '/proc/asound',
+  '/proc/interrupts',
+  '/proc/kcore',
+  '/proc/keys',
+  '/proc/latency_stats',
+  '/proc/sched_debug',
+  '/proc/scsi',
+  '/proc/timer_list',
+  '/proc/timer_stats',
+  '/sys/devices/virtual/powercap',
+  '/sys/firmware',
+];
+const readonlyPaths = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
+
+/** @returns the configuration, ready for JSON */
+export function ociConfig(options: OciConfigOptions): object {
+  const { spec, userNamespace } = options;
+  const ownNetwork = spec.network !== 'host';
+  return {
+    ociVersion: '1.0.2',
+    process: {
+      terminal: false,
+      user: { uid: 0, gid: 0 },
+      args: ['/berth/bin/agent'],
+      env: ['PATH=/usr/bin:/bin:/berth/fhs/usr/bin'],
+      cwd: '/',
+      capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
+      noNewPrivileges: true,
+    },
+    root: { path: options.rootDirectory, readonly: false },
+    hostname: spec.hostname,
+    mounts: [...systemMounts(ownNetwork, userNamespace !== undefined), ...berthMounts(options)],
+    annotations: spec.labels,
+    linux: {
+      namespaces: [
+        ...['pid', 'mount', 'ipc', 'uts', 'cgroup'].map((type) => ({ type })),
+        ...(ownNetwork ? [{ type: 'network' }] : []),
+        ...(userNamespace ? [{ type: 'user' }] : []),
+      ],
+      ...(userNamespace
+        ? {
+            uidMappings: [{ containerID: 0, hostID: userNamespace.uid, size: 1 }],
+            gidMappings: [{ containerID: 0, hostID: userNamespace.gid, size: 1 }],
+          }
+        : {}),
+      ...(options.cgroupsPath === undefined
+        ? {}
+        : { cgroupsPath: options.cgroupsPath, resources: { devices: [{ allow: false, access: 'rwm' }] } }),
+      seccomp: {
+        defaultAction: 'SCMP_ACT_ERRNO',
+        defaultErrnoRet: 1,
+        architectures: seccompArchitectures(),
+        syscalls: seccompRules,
+      },
+      maskedPaths,
+      readonlyPaths,
+    },
+  };
+}
+
+function seccompArchitectures(): string[] {
+  return process.arch === 'arm64'
+    ? ['SCMP_ARCH_AARCH64', 'SCMP_ARCH_ARM']
+    : ['SCMP_ARCH_X86_64', 'SCMP_ARCH_X86', 'SCMP_ARCH_X32'];
+}
+
+function systemMounts(ownNetwork: boolean, inUserNamespace: boolean): OciMount[] {
+  const mount = (destination: string, type: string, options: string[]): OciMount => ({
+    destination,
+    type,
+    source: type,
+    options,
+  });
+  return [
+    mount('/proc', 'proc', ['nosuid', 'noexec', 'nodev']),
+    mount('/dev', 'tmpfs', ['nosuid', 'strictatime', 'mode=755', 'size=65536k']),
+    mount('/dev/pts', 'devpts', [
+      ...['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620'],
+      // A user namespace with one id has no group 5.
+      ...(inUserNamespace ? [] : ['gid=5']),
+    ]),
+    mount('/dev/shm', 'tmpfs', ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=65536k']),
+    mount('/dev/mqueue', 'mqueue', ['nosuid', 'noexec', 'nodev']),
+    // A user namespace may mount sysfs only together with a network namespace of its own.
+    inUserNamespace && !ownNetwork
+      ? { destination: '/sys', type: 'bind', source: '/sys', options: ['rbind', 'nosuid', 'noexec', 'nodev', 'ro'] }
+      : mount('/sys', 'sysfs', ['nosuid', 'noexec', 'nodev', 'ro']),
+  ];
+}
+
+function berthMounts({ spec, sharedDirectory, resolvConf }: OciConfigOptions): OciMount[] {
+  const bind = (source: string, destination: string, readOnly: boolean): OciMount => ({
+    destination,
+    type: 'bind',
+    source,
+    // Read-only without submounts: a recursive bind would leave those writable on kernels before 5.12.
+    options: [...(readOnly ? ['bind', 'ro'] : ['rbind', 'rw']), 'nosuid', 'nodev'],
+  });
+  return [
+    bind(sharedDirectory, '/berth', true),
+    bind(spec.runDirectory, '/run/berth', false),
+    ...(resolvConf === undefined ? [] : [bind(resolvConf, '/etc/resolv.conf', false)]),
+    ...spec.mounts.map((mount) => bind(mount.source, mount.target, mount.readOnly)),
+  ];
+}

@@ -1,0 +1,94 @@
+/** The minimal image: built from busybox-static and the agent, named by its digest, unpacked once for all berths. */
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { access, mkdir, readFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { digestOf, digestOfJson, type Digest } from '../../core/digest.ts';
+import { BerthError } from '../../core/errors.ts';
+import { exec } from '../../core/exec.ts';
+import { isErrno } from '../../core/files.ts';
+import { readElf } from './elf.ts';
+import { sharedEntries, skeletonEntries, type ImageEntry } from './entries.ts';
+
+export interface MinimalImageOptions {
+  /** The host's static busybox. Its file must be named `busybox`, by which it finds its applets. */
+  readonly busybox: string;
+  /** The folder with Berth's native programs for this machine. */
+  readonly nativeDirectory: string;
+}
+
+export interface MinimalImage {
+  /** Over all entries; the same on every host for the same two programs. */
+  readonly digest: Digest;
+  readonly shared: readonly ImageEntry[];
+  readonly skeleton: readonly ImageEntry[];
+}
+
+/** @throws BerthError TOOL_MISSING when busybox or the agent is not there, or is not a static program */
+export async function describeMinimalImage(options: MinimalImageOptions): Promise<MinimalImage> {
+  const busybox = await readProgram(options.busybox, 'busybox-static');
+  const agent = await readProgram(join(options.nativeDirectory, 'agent'), 'berth');
+  const { stdout } = await exec(options.busybox, ['--list'], { timeoutMs: 10_000 });
+  const applets = stdout.split('\n').filter((name) => /^[a-z0-9[._-]+$/.test(name));
+  const shared = sharedEntries({ busybox, agent, applets });
+  const skeleton = skeletonEntries();
+  const digest = digestOfJson(
+    [...shared, ...skeleton].map((entry) =>
+      entry.type === 'file' ? { ...entry, content: digestOf(entry.content) } : entry,
+    ),
+  );
+  return { digest, shared, skeleton };
+}
+
+async function readProgram(path: string, packageName: string): Promise<Buffer> {
+  const missing = (why: string, cause?: unknown) =>
+    new BerthError('TOOL_MISSING', `${path} ${why}; the package ${packageName} has it.`, { cause });
+  const bytes = await readFile(path).catch((error: unknown) => {
+    throw missing('cannot be read', error);
+  });
+  const elf = readElf(bytes);
+  if (!elf?.isStatic || elf.machine !== process.arch) throw missing(`is not a static program for ${process.arch}`);
+  return bytes;
+}
+
+/**
+ * Unpacks the shared part, where it is not there yet.
+ * @param directory holds a folder for each digest
+ * @returns the folder that is to be mounted at /berth
+ */
+export async function unpackShared(image: MinimalImage, directory: string): Promise<string> {
+  const place = join(directory, image.digest.slice('sha256:'.length));
+  const isThere = await access(place).then(
+    () => true,
+    () => false,
+  );
+  if (!isThere) {
+    const temporary = `${place}.${process.pid}.tmp`;
+    await rm(temporary, { recursive: true, force: true });
+    await mkdir(temporary, { recursive: true });
+    makeEntries(image.shared, temporary);
+    await rename(temporary, place).catch(async (error: unknown) => {
+      // Another daemon was first: its copy is the same.
+      await rm(temporary, { recursive: true, force: true });
+      if (!isErrno(error, 'EEXIST', 'ENOTEMPTY')) throw error;
+    });
+  }
+  return join(place, 'berth');
+}
+
+/**
+ * Makes entries below a folder that nobody else writes yet. Synchronous on purpose: some forty small calls take about a
+ * millisecond, and through the thread pool several times that.
+ */
+export function makeEntries(entries: readonly ImageEntry[], root: string): void {
+  const old = process.umask(0);
+  try {
+    for (const entry of entries) {
+      const path = `${root}${entry.path}`;
+      if (entry.type === 'directory') mkdirSync(path, { mode: entry.mode });
+      else if (entry.type === 'link') symlinkSync(entry.target, path);
+      else writeFileSync(path, entry.content, { mode: entry.mode, flag: 'wx' });
+    }
+  } finally {
+    process.umask(old);
+  }
+}
