@@ -1,24 +1,161 @@
 /** All wiring: settings in, the service and what must be closed out. Nothing else builds adapters. */
+import { join } from 'node:path';
+import { findConfig } from '../config/find-config.ts';
 import { BerthError } from '../core/errors.ts';
 import type { EventBus } from '../core/events.ts';
+import { packageRoot } from '../core/package-root.ts';
+import { refreshLinks } from '../engine/agent/agent-client.ts';
+import { createEmbeddedEngine } from '../engine/embedded/embedded-engine.ts';
+import type { Engine } from '../engine/engine.ts';
+import { createBerthRecords } from '../environment/berth-records.ts';
+import { createBerths } from '../environment/berths.ts';
+import { createBuildStep } from '../environment/build-step.ts';
+import { createService } from '../environment/create-service.ts';
+import { createEvaluateStep } from '../environment/evaluate-step.ts';
+import { createNixAccess } from '../environment/nix-access.ts';
+import { createEnvironmentRecords, openStateDatabase } from '../environment/records.ts';
 import type { BerthService } from '../environment/service.ts';
-import type { Settings } from './settings.ts';
+import { createSourceLocks } from '../environment/source-locks.ts';
+import { hostSystem } from '../nix/evaluate.ts';
+import { createNix, type Nix } from '../nix/nix.ts';
+import { aptChecksValidUntil, aptMirrors, withSecurity, type DebianMirrors } from '../sources/debian/mirrors.ts';
+import { createDebianSource } from '../sources/debian/source.ts';
+import { nixStorePaths } from '../sources/debian/store-paths.ts';
+import type { LockedSource, Source } from '../sources/source.ts';
+import { findOnPath, toolEnvironment, type Settings } from './settings.ts';
 
 export interface Composition {
   readonly service: BerthService;
   readonly close: () => Promise<void>;
 }
 
-export function compose(settings: Settings, bus: EventBus): Promise<Composition> {
-  const missing = () =>
-    Promise.reject(
-      new BerthError('MODE_UNSUPPORTED', `The service for ${settings.home} (${typeof bus}) is not wired yet.`),
-    );
-  const service = new Proxy(
-    { list: () => Promise.resolve([]) },
-    {
-      get: (target, name) => (name in target ? target[name as keyof typeof target] : missing),
+/** How often it is written down which environments were used. */
+const flushMs = 60_000;
+
+export async function compose(settings: Settings, bus: EventBus): Promise<Composition> {
+  const nix = composeNix(settings);
+  const database = openStateDatabase(join(settings.home, 'state.db'));
+  const records = createEnvironmentRecords(database);
+  const locks = createSourceLocks({ sources: await composeSources(settings, nix), defaultKind: settings.source });
+  const evaluate = createEvaluateStep({
+    nix,
+    records,
+    locks,
+    evaluator: {
+      code: nix.codeDigest(),
+      system: hostSystem(),
+      allowUnfree: settings.allowUnfree,
+      allowImportFromDerivation: settings['evaluation.allowImportFromDerivation'],
     },
-  ) as unknown as BerthService;
-  return Promise.resolve({ service, close: () => Promise.resolve() });
+    nixPackages: (kind) => (kind === 'debian' ? ['nix-bin'] : ['nix']),
+  });
+  const engines = composeEngines(settings);
+  const berths = createBerths({
+    records: createBerthRecords(database),
+    store: nix.store,
+    directory: join(settings.home, 'berths'),
+    refreshAgent: refreshLinks,
+  });
+  const nixAccess = createNixAccess(nix, join(settings.home, 'nix/c'));
+  const service = createService({
+    findConfig,
+    locks,
+    evaluate,
+    build: createBuildStep({ nix, records, logDirectory: join(settings.home, 'log/builds') }),
+    records,
+    berths,
+    engines,
+    engine: settings.engine === 'kubernetes' ? 'auto' : settings.engine,
+    limits: {
+      memoryBytes: settings['limits.memory'],
+      cpus: settings['limits.cpus'],
+      pids: settings['limits.pids'],
+    },
+    networkOf: (engine) => (settings.network === 'auto' ? (engine === 'docker' ? 'bridge' : 'host') : settings.network),
+    nixAccess: nixAccess.open,
+    editPackages: () => Promise.reject(new BerthError('NOT_YET', 'Editing a config is not there yet.')),
+  });
+  await berths.recover(engines, bus.emitter('daemon'));
+  const flushing = setInterval(() => records.flush(), flushMs);
+
+  return {
+    service,
+    async close() {
+      clearInterval(flushing);
+      await nixAccess.close();
+      await nix.close();
+      records.flush();
+      database.close();
+    },
+  };
+}
+
+function composeNix(settings: Settings): Nix {
+  return createNix({
+    store:
+      settings.store === 'system'
+        ? { kind: 'system', root: '/' }
+        : { kind: 'managed', root: join(settings.home, 'store') },
+    nixFolder: join(packageRoot, 'nix'),
+    home: join(settings.home, 'nix'),
+    settings: {
+      substituters: settings.substituters,
+      trustedPublicKeys: settings.trustedPublicKeys,
+      maxJobs: settings['build.maxJobs'],
+      cores: settings['build.cores'],
+      buildTimeoutSeconds: Math.ceil(settings['build.timeoutMs'] / 1000),
+      allowImportFromDerivation: settings['evaluation.allowImportFromDerivation'],
+    },
+    environment: toolEnvironment(),
+    limits: {
+      timeMs: settings['evaluation.timeoutMs'],
+      memoryBytes: settings['evaluation.memoryBytes'],
+      outputBytes: settings['evaluation.maxOutputBytes'],
+    },
+  });
+}
+
+async function composeSources(settings: Settings, nix: Nix): Promise<Record<LockedSource['kind'], Source>> {
+  const debian = createDebianSource({
+    store: nix.store,
+    storePaths: {
+      add: nixStorePaths(nix.process).add,
+      isValid: async (path) => (await nix.validPaths([path])).length > 0,
+    },
+    folder: join(settings.home, 'debian'),
+    mirrors: () => debianMirrors(settings),
+    checkValidUntil: settings['debian.checkValidUntil'] ?? (await aptChecksValidUntil()),
+    allowUnfree: settings.allowUnfree,
+    aliasesFile: join(packageRoot, 'nix/debian/aliases.json'),
+    ...(settings['debian.suite'] === null ? {} : { suite: settings['debian.suite'] }),
+    ...(settings['debian.keyring'] === null ? {} : { keyrings: [settings['debian.keyring']] }),
+  });
+  return { debian, nixpkgs: notYet('nixpkgs'), path: notYet('path') };
+}
+
+async function debianMirrors(settings: Settings): Promise<DebianMirrors> {
+  const found = await aptMirrors();
+  const main = settings['debian.mirror'] === null ? found.main : [settings['debian.mirror']];
+  if (settings['debian.securityMirror'] !== null) return { main, security: [settings['debian.securityMirror']] };
+  return settings['debian.mirror'] === null ? found : withSecurity({ main, security: [] });
+}
+
+function notYet(kind: LockedSource['kind']): Source {
+  const refuse = () => Promise.reject(new BerthError('NOT_YET', `The source ${kind} is not there yet.`));
+  return { kind, lock: refuse, prepare: refuse, search: refuse, nearest: refuse };
+}
+
+function composeEngines(settings: Settings): Engine[] {
+  const machine = process.arch === 'arm64' ? 'aarch64' : 'x86_64';
+  const image = {
+    busybox: findOnPath('busybox') ?? '/bin/busybox',
+    nativeDirectory: join(packageRoot, `native/bin/${machine}-linux`),
+  };
+  return [
+    createEmbeddedEngine({
+      ...image,
+      stateDirectory: join(settings.home, 'engine/embedded'),
+      ...(settings['oci.runtime'] === null ? {} : { runtimes: [settings['oci.runtime']] }),
+    }),
+  ];
 }

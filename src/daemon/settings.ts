@@ -2,7 +2,7 @@
  * The one reader of settings: flag over variable over settings file over default. Nothing else in src/ reads
  * process.env for a setting.
  */
-import { readFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { digestOfJson, type Digest } from '../core/digest.ts';
@@ -92,6 +92,31 @@ export function passedVariables(
 ): Record<string, string> {
   const entries = names.map((name) => [name, env[name]] as const);
   return Object.fromEntries(entries.filter((entry): entry is readonly [string, string] => entry[1] !== undefined));
+}
+
+/** @returns what programs that Berth runs get of this process's environment: where programs are, and proxies */
+export function toolEnvironment(
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): Record<string, string> {
+  const entries = Object.entries(env).filter(([name]) => /^(PATH|(https?|no|all)_proxy|SSL_CERT_FILE)$/i.test(name));
+  // Where a user's PATH has no folders of the administrator, runtimes and mkfs are there nevertheless.
+  const path = [...(env['PATH'] ?? '').split(':'), '/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/bin', '/bin'];
+  const unique = [...new Set(path.filter((folder) => folder !== ''))].join(':');
+  return { ...Object.fromEntries(entries as [string, string][]), PATH: unique };
+}
+
+/** @returns the absolute path of a program, or undefined where there is none */
+export function findOnPath(program: string, path = toolEnvironment()['PATH'] ?? ''): string | undefined {
+  for (const folder of path.split(':')) {
+    const file = join(folder, program);
+    try {
+      accessSync(file, constants.X_OK);
+      return file;
+    } catch {
+      // Not in this folder.
+    }
+  }
+  return undefined;
 }
 
 /** Files and sockets whose places follow from the settings. */

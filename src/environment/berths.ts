@@ -1,9 +1,10 @@
 /** Berths: containers with their environments, their records, and what may be done with them. */
 import { randomBytes } from 'node:crypto';
-import { rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { BerthError } from '../core/errors.ts';
+import { asBerthError, BerthError } from '../core/errors.ts';
 import type { Emit } from '../core/events.ts';
+import { isErrno } from '../core/files.ts';
 import { KeyedMutex } from '../core/keyed-mutex.ts';
 import type { BerthSpec, BerthState, Engine, Limits, Mount } from '../engine/engine.ts';
 import { sharedStoreMounts, writeBerthContent } from '../materialise/shared-store.ts';
@@ -48,6 +49,11 @@ export interface Berths {
   start(engine: Engine, record: BerthRecord, context: { emit: Emit; signal?: AbortSignal }): Promise<void>;
   stop(engine: Engine, record: BerthRecord, graceMs: number): Promise<void>;
   remove(engine: Engine, record: BerthRecord): Promise<void>;
+  /**
+   * Takes over what an earlier daemon left: berths that run go on, containers that nobody knows (of a command or a launch
+   * that a crash cut off) are removed.
+   */
+  recover(engines: readonly Engine[], emit: Emit): Promise<void>;
 }
 
 /** @returns the agent's socket on the host */
@@ -210,5 +216,37 @@ export function createBerths(options: BerthsOptions): Berths {
         forget(record);
       });
     },
+    async recover(engines, emit) {
+      const known = records.all();
+      const ids = new Set(known.map((record) => record.spec.id));
+      for (const engine of engines) {
+        try {
+          for (const id of await engine.list()) {
+            if (!ids.has(id)) await engine.remove(id);
+          }
+          for (const record of known) {
+            if (record.engine === engine.name) await engine.adopt(record.spec);
+          }
+        } catch (error) {
+          // An engine that is away now must not keep the daemon from serving the others.
+          emit({
+            type: 'warning',
+            message: `Engine ${engine.name} could not be taken over: ${asBerthError(error).message}`,
+          });
+        }
+      }
+      for (const name of readdirIfThere(options.directory)) {
+        if (!ids.has(name)) rmSync(join(options.directory, name), { recursive: true, force: true });
+      }
+    },
   };
+}
+
+function readdirIfThere(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return [];
+    throw error;
+  }
 }

@@ -5,7 +5,7 @@ import type { ConfigFile } from '../config/config-file.ts';
 import { stopwatch } from '../core/clock.ts';
 import { digestOf } from '../core/digest.ts';
 import { BerthError } from '../core/errors.ts';
-import type { BerthSpec, Engine, Limits, Mount } from '../engine/engine.ts';
+import type { BerthSpec, Engine, Limits } from '../engine/engine.ts';
 import { readBerthLog } from './berth-log.ts';
 import type { BerthRecord } from './berth-records.ts';
 import { agentSocketOf, type Berths } from './berths.ts';
@@ -13,6 +13,7 @@ import type { BuildStep } from './build-step.ts';
 import type { EvaluateStep } from './evaluate-step.ts';
 import { explainStages } from './explain.ts';
 import { inPhase, prepare, type Prepared } from './prepare.ts';
+import type { NixAccess } from './nix-access.ts';
 import type { EnvironmentRecords } from './records.ts';
 import type {
   BerthService,
@@ -23,12 +24,6 @@ import type {
   WorkContext,
 } from './service.ts';
 import type { SourceLocks } from './source-locks.ts';
-
-/** What `--nix` adds to a container: a way to the shared store's daemon. */
-export interface NixAccess {
-  readonly mounts: readonly Mount[];
-  readonly variables: Readonly<Record<string, string>>;
-}
 
 export interface ServiceOptions {
   readonly findConfig: (path: string) => ConfigFile;
@@ -42,9 +37,10 @@ export interface ServiceOptions {
   /** The setting `engine`. */
   readonly engine: 'auto' | Engine['name'];
   readonly limits: Limits;
-  readonly network: BerthSpec['network'];
+  /** The network of a berth whose command names none. */
+  readonly networkOf: (engine: Engine['name']) => BerthSpec['network'];
   /** Starts the daemon that containers with Nix speak to, when the first asks for it. */
-  readonly nixAccess: (config: ConfigFile) => Promise<NixAccess>;
+  readonly nixAccess: () => Promise<NixAccess>;
   readonly editPackages: (
     config: ConfigFile,
     edit: 'add' | 'remove',
@@ -88,7 +84,7 @@ export function createService(options: ServiceOptions): BerthService {
     const engine = await chooseEngine(request.engine, context.signal);
     const prepared = await prepare(request, context, steps);
     const materialised = await inPhase('materialise', context.emit, async () => ({
-      access: request.withNix ? await options.nixAccess(prepared.config) : { mounts: [], variables: {} },
+      access: request.withNix ? await options.nixAccess() : { mounts: [], variables: {} },
     }));
     const started = await inPhase('start', context.emit, async () => ({
       record: await berths.up(
@@ -100,7 +96,7 @@ export function createService(options: ServiceOptions): BerthService {
           environment: prepared.environment,
           drvPath: prepared.evaluated.drvPath,
           limits: { ...options.limits, ...request.limits },
-          network: request.network ?? options.network,
+          network: request.network ?? options.networkOf(engine.name),
           ports: request.ports ?? (ephemeral ? [] : samePorts(prepared)),
           mounts: materialised.value.access.mounts,
           variables: materialised.value.access.variables,

@@ -43,6 +43,8 @@ export interface Nix {
   evaluate(request: EvaluateRequest, signal?: AbortSignal): Promise<Evaluation>;
   /** Everything that decides an evaluation beside what it reads: the request, Berth's Nix code, Nix's settings. */
   evaluationDigest(request: EvaluateRequest): Digest;
+  /** Digest of Berth's Nix code. */
+  codeDigest(): Digest;
   realise(paths: readonly string[], options?: RealiseOptions): Promise<Realised>;
   closureOf(paths: readonly string[]): Promise<Closure>;
   /** Those of the paths that are valid. */
@@ -77,6 +79,7 @@ export function createNix(options: NixOptions): Nix {
   let version: Promise<NixVersion> | undefined;
   let clean: Promise<void> | undefined;
   let codeDigest: Digest | undefined;
+  const digestOfCode = () => (codeDigest ??= folderDigest(options.nixFolder));
 
   return {
     store: options.store,
@@ -91,9 +94,10 @@ export function createNix(options: NixOptions): Nix {
       digestOfJson({
         // Variables are observed one by one, so that one that nobody reads changes nothing.
         request: { ...requestForNix(request), passedVariables: null },
-        code: (codeDigest ??= folderDigest(options.nixFolder)),
+        code: digestOfCode(),
         importFromDerivation: options.settings.allowImportFromDerivation ?? false,
       }),
+    codeDigest: digestOfCode,
     realise: (paths, realiseOptions) => realise(nix, paths, realiseOptions),
     closureOf: (paths) => database.closureOf(paths),
     validPaths: (paths) => database.validPaths(paths),

@@ -7,8 +7,11 @@ import { isStorePath, type StorePath } from '../../nix/store.ts';
 /** What the source asks of Nix. */
 export interface StorePaths {
   /** Copies a file or folder into the store under the name of its last component, by its content. */
-  add(path: string, signal?: AbortSignal): Promise<{ readonly path: StorePath; readonly narHash: string }>;
-  isValid(path: StorePath, signal?: AbortSignal): Promise<boolean>;
+  readonly add: (
+    path: string,
+    signal?: AbortSignal,
+  ) => Promise<{ readonly path: StorePath; readonly narHash: string }>;
+  readonly isValid: (path: StorePath, signal?: AbortSignal) => Promise<boolean>;
 }
 
 /** @returns the port's adapter over a Nix process */
