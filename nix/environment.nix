@@ -55,6 +55,7 @@ builtins.derivation (
     args = (if baseNameOf (toString inputs.builder) == "busybox" then [ "sh" ] else [ ]) ++ [ ./get-env.sh ];
     preferLocalBuild = true;
     allowSubstitutes = false;
+    berthDumpBash = ./dump-exports.bash;
     berthName = inputs.name;
     berthVariables = builtins.concatStringsSep " " names;
   }

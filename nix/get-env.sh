@@ -23,6 +23,7 @@ berth_fhs=${berthFhs:-}
 berth_command=${berthCommand:-}
 berth_path=$PATH
 berth_names=$berthVariables
+berth_dump_bash=$berthDumpBash
 berth_suffix=${berthPathSuffix:-}
 unset IFS
 
@@ -33,7 +34,7 @@ for berth_name in $berth_names; do
 done
 
 if [ -n "${berthTools:-}" ]; then berth_tools=$berthTools; else berth_tools=; fi
-unset berthName berthVariables berthFhs berthCommand berthTools berthPath berthPathSuffix
+unset berthName berthVariables berthDumpBash berthFhs berthCommand berthTools berthPath berthPathSuffix
 unset NIX_BUILD_TOP NIX_BUILD_CORES NIX_LOG_FD NIX_REMOTE NIX_ENFORCE_PURITY NIX_ATTRS_SH_FILE NIX_ATTRS_JSON_FILE
 unset TMP TMPDIR TEMP TEMPDIR TERM TZ HOME OLDPWD PWD SHLVL HOSTNAME
 unset out outputs builder shellHook phases buildPhase buildCommand preferLocalBuild allowSubstitutes
@@ -52,30 +53,18 @@ done
 
 berth_dump() {
   if [ -n "${BASH_VERSION:-}" ]; then
-    # With builtins only; names come from `export -p`.
-    local berth_line berth_key berth_seen=
-    while IFS= read -r berth_line; do
-      if [[ $berth_line =~ ^declare\ -[a-zA-Z]*x[a-zA-Z]*\ ([A-Za-z_][A-Za-z0-9_]*)= ]]; then
-        berth_key=${BASH_REMATCH[1]}
-        case $berth_key in _ | BASHOPTS | SHELLOPTS | PPID | UID | EUID | BASH_*) continue ;; esac
-        # A line within another variable's value can look like this too: then it is no exported variable.
-        [[ ${!berth_key+set} && $(declare -p "$berth_key") =~ ^declare\ -[a-zA-Z]*x ]] || continue
-        [[ " $berth_seen " != *" $berth_key "* ]] || continue
-        berth_seen="$berth_seen $berth_key"
-        printf '%s=%s\0' "$berth_key" "${!berth_key}"
-      fi
-    done <<< "$(export -p)"
+    . "$berth_dump_bash"
   else
     "$berth_env" -0
   fi
 }
 
-# Programs are found by the derivation's PATH, then by the tools that nix/environment.nix gives. A shell of busybox has
+# Programs are those of berthTools, which run in any sandbox, else those of the derivation's PATH. A shell of busybox has
 # them itself.
 berth_find() {
   local IFS=:
   local folder
-  for folder in $berth_path $berth_tools; do
+  for folder in $berth_tools $berth_path; do
     if [ -x "$folder/$1" ]; then
       printf %s "$folder/$1"
       return 0
