@@ -14,8 +14,9 @@ export interface RenderErrorOptions {
 export function renderError(error: BerthError, { style, readFile, verbose }: RenderErrorOptions): string {
   const lines = [`${style.red(style.bold(`error[${error.code}]`))}: ${error.message}`];
   if (error.location) lines.push(...renderLocation(error.location, style, readFile));
-  const tail = error.details?.['logTail'];
-  if (Array.isArray(tail)) lines.push(...tail.map((line) => `  ${style.dim('|')} ${String(line)}`));
+  lines.push(...logLines(error).map((line) => `  ${style.dim('|')} ${line}`));
+  const logFile = error.details?.['logFile'];
+  if (typeof logFile === 'string') lines.push(`  ${style.blue('log')}: ${logFile}`);
   lines.push(`${style.blue('hint')}: ${error.hint}`);
   if (verbose) lines.push(...stacks(error).map((stack) => style.dim(stack)));
   return `${lines.join('\n')}\n`;
@@ -39,6 +40,12 @@ function renderLocation(
     `${style.blue(number)} ${bar} ${source.replaceAll('\t', ' ')}`,
     column === undefined ? `${margin} ${bar}` : `${margin} ${bar} ${' '.repeat(column - 1)}${style.red('^')}`,
   ];
+}
+
+/** The end of a build's log or the daemon's, where the error has one. */
+function logLines(error: BerthError): string[] {
+  const lines = error.details?.['log'] ?? error.details?.['logTail'];
+  return Array.isArray(lines) ? lines.map(String) : [];
 }
 
 function stacks(error: BerthError): string[] {

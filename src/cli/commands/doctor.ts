@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { BerthError } from '../../core/errors.ts';
 import type { DoctorReport } from '../../daemon/doctor.ts';
 import { newCommand, runCommand, type CommandContext, type CommonOptions } from '../context.ts';
-import { packageRoot } from '../package-root.ts';
+import { packageRoot } from '../../core/package-root.ts';
 import type { Style } from '../style.ts';
 
 export function doctorCommand(context: CommandContext): Command {

@@ -122,11 +122,12 @@ async function answer<Params, Query, Body, Output>(
   const emit = host.bus.emitter(subject);
   const elapsed = stopwatch();
   const end = host.activity.begin();
-  const clientGone = cancelledBy(
+  const { signal: clientGone, release } = cancelledBy(
     { signal: c.req.raw.signal, message: 'The client went away.' },
     { signal: host.shutdown, message: 'The daemon was told to end.' },
   );
   const finish = (status: number): void => {
+    release();
     end();
     emit({ type: 'request.finished', operation: operation.id, status, ms: elapsed() });
   };
@@ -144,6 +145,8 @@ async function answer<Params, Query, Body, Output>(
   if (!operation.long || !acceptsEvents(c)) {
     try {
       const output = await reported(() => operation.work(input, { emit, signal: clientGone }));
+      // Nobody is there to end what was made.
+      if (clientGone.aborted) await reported(async () => operation.lease?.(output, clientGone));
       finish(200);
       return c.json(output);
     } catch (error) {
@@ -154,22 +157,22 @@ async function answer<Params, Query, Body, Output>(
   }
 
   return eventStream(clientGone, async (send, streamSignal) => {
-    const signal = cancelledBy({ signal: streamSignal, message: 'The work was cancelled.' });
+    const { signal } = cancelledBy({ signal: streamSignal, message: 'The client went away.' });
     const unsubscribe = host.bus.subscribe((event) => {
       if (event.subject !== subject) return;
       send({ event: 'event', data: event, droppable: event.type === 'progress' || event.type === 'log' });
     });
     try {
       const output = await reported(() => operation.work(input, { emit, signal }));
+      unsubscribe();
       send({ event: 'result', data: output });
       await reported(async () => operation.lease?.(output, signal));
       finish(200);
     } catch (error) {
       const known = asBerthError(error);
+      unsubscribe();
       send({ event: 'error', data: known.report() });
       finish(statusOf(known));
-    } finally {
-      unsubscribe();
     }
   });
 }
@@ -178,14 +181,17 @@ function acceptsEvents(c: Context): boolean {
   return c.req.header('accept')?.includes('text/event-stream') ?? false;
 }
 
-/** Work that is cancelled is to fail with an error of the catalogue, whatever the signals' own reasons are. */
-function cancelledBy(...causes: readonly { signal: AbortSignal | undefined; message: string }[]): AbortSignal {
+/**
+ * Work that is cancelled is to fail with an error of the catalogue, whatever the signals' own reasons are.
+ * @returns the signal, and a function that takes the listeners away; the daemon's own signal outlives the request
+ */
+function cancelledBy(...causes: readonly { signal: AbortSignal | undefined; message: string }[]) {
   const controller = new AbortController();
+  const released = new AbortController();
   for (const { signal, message } of causes) {
     const abort = () => controller.abort(new BerthError('CANCELLED', message));
     if (signal?.aborted) abort();
-    // The listener goes when this request's controller has been aborted or collected with the request's signal.
-    else signal?.addEventListener('abort', abort, { once: true, signal: controller.signal });
+    else signal?.addEventListener('abort', abort, { once: true, signal: released.signal });
   }
-  return controller.signal;
+  return { signal: controller.signal, release: () => released.abort() };
 }
