@@ -4,7 +4,7 @@ let
   request = builtins.fromJSON (builtins.readFile <berth-request>);
 
   inherit (import ./errors.nix) fail failAt;
-  inherit (import ./load.nix { inherit request; }) importFile sources;
+  inherit (import ./load.nix { inherit request; }) importFile sources fetchTree;
 
   isDerivation = value: builtins.isAttrs value && value.type or null == "derivation";
   nameOf = package: package.pname or (builtins.parseDrvName package.name).name;
@@ -89,7 +89,9 @@ let
 
   resolve =
     value:
-    if builtins.isFunction value || (builtins.isAttrs value && value ? __functor && !isDerivation value) then
+    if
+      builtins.isFunction value || (builtins.isAttrs value && value ? __functor && !isDerivation value)
+    then
       resolve (call value)
     else
       value;
@@ -291,7 +293,14 @@ let
 
   value =
     if request.shape == "flake" then
-      import ./flake.nix { inherit request importFile; }
+      import ./flake.nix {
+        inherit
+          request
+          importFile
+          sources
+          fetchTree
+          ;
+      }
     else
       resolve (importFile request.config);
 

@@ -25,7 +25,9 @@ let
     else
       import path;
 
-  overrides = {
+  fetchers = import ./fetch.nix { inherit request; };
+
+  overrides = fetchers // {
     inherit getEnv;
     import = importFile;
   };
@@ -33,6 +35,8 @@ let
   scope = {
     import = importFile;
     __getEnv = getEnv;
+    inherit (fetchers) fetchGit fetchTarball fetchTree;
+    __fetchurl = fetchers.fetchurl;
     builtins = builtins // overrides // { builtins = builtins // overrides; };
   };
 
@@ -40,4 +44,5 @@ let
 in
 {
   inherit importFile sources;
+  inherit (fetchers) fetchTree;
 }

@@ -2,16 +2,24 @@
  * Evaluates a config in the sandbox: what it means, and what was read to find that out. A failed evaluation is a result,
  * since what it read matters as well: an edit of any of it may make it succeed.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ConfigFile } from '../config/config-file.ts';
 import { evaluatedConfigSchema, type EvaluatedConfig } from '../config/evaluated-config.ts';
+import { sleep } from '../core/clock.ts';
 import { BerthError } from '../core/errors.ts';
 import { exec, type ExecResult } from '../core/exec.ts';
 import { isErrno } from '../core/files.ts';
 import type { PreparedSource } from '../sources/source.ts';
-import { evaluationError } from './evaluation-errors.ts';
+import {
+  declaredFetchSchema,
+  fetchDeclared,
+  fetchedPath,
+  type DeclaredFetch,
+  type Fetched,
+} from './declared-fetches.ts';
+import { evaluationError, ownError } from './evaluation-errors.ts';
 import { defaultLimits, inside, sandboxArguments, type EvaluationLimits } from './evaluation-sandbox.ts';
 import type { NixDaemon } from './nix-daemon.ts';
 import type { NixProcess } from './nix-process.ts';
@@ -69,15 +77,43 @@ export async function evaluate(
   await mkdir(physicalStoreDirectory(nix.store), { recursive: true });
   await daemon.ensure();
   await mkdir(dependencies.runFolder, { recursive: true });
+  // What the config fetches is known only when it gets there: each round finds one more, and the rounds are bounded.
+  const fetched = new Map<string, Fetched>();
+  for (;;) {
+    const round = await evaluateOnce(dependencies, request, limits, fetched, signal);
+    const { needed, ...evaluation } = round;
+    if (needed === undefined || fetched.has(needed.key)) return evaluation;
+    try {
+      if (fetched.size >= maxFetches) {
+        throw new BerthError('EVALUATION_LIMIT', `The config fetches more than ${maxFetches} things.`, {
+          details: { limit: 'fetches' },
+        });
+      }
+      fetched.set(needed.key, await fetchDeclared(nix, needed, signal));
+    } catch (error) {
+      if (!(error instanceof BerthError) || error.code === 'CANCELLED') throw error;
+      const { trace, unstable, log } = evaluation;
+      return { ok: false, error, trace, unstable, log };
+    }
+  }
+}
+
+const maxFetches = 256;
+
+async function evaluateOnce(
+  dependencies: EvaluateDependencies,
+  request: EvaluateRequest,
+  limits: EvaluationLimits,
+  fetched: ReadonlyMap<string, Fetched>,
+  signal?: AbortSignal,
+): Promise<Evaluation & { readonly needed?: DeclaredFetch }> {
   const folder = await mkdtemp(join(dependencies.runFolder, 'evaluate-'));
   try {
     await mkdir(join(folder, 'in'));
     await mkdir(join(folder, 'out'));
-    // Its change time is the start of the evaluation by the clock that files' change times come from.
-    await writeFile(join(folder, 'in/request.json'), JSON.stringify(requestForNix(request)));
-    const startedNs = (await stat(join(folder, 'in/request.json'), { bigint: true })).ctimeNs;
+    const startedNs = await writeRequest(join(folder, 'in/request.json'), request, fetched);
 
-    const result = await runEvaluator(dependencies, request, folder, limits, signal);
+    const result = await runEvaluator(dependencies, request, folder, limits, fetched, signal);
     const seen = await readTrace(join(folder, 'out/trace'), request, result);
     const variables = new Map(
       variablesAsked(result.stderr).map((name) => [name, request.passEnv?.[name] ?? null] as const),
@@ -88,12 +124,36 @@ export async function evaluate(
       .filter((line) => !line.startsWith(variableLine))
       .join('\n');
     const outcome = outcomeOf(result, log, request, limits);
-    return 'error' in outcome
-      ? { ok: false, error: outcome.error, log, ...observed }
-      : { ok: true, result: outcome.result, log, ...observed };
+    if (!('error' in outcome)) return { ok: true, result: outcome.result, log, ...observed };
+    const own = ownError(log);
+    const needed = own?.code === 'FETCH_NEEDED' ? declaredFetchSchema.safeParse(own).data : undefined;
+    return { ok: false, error: outcome.error, log, ...observed, ...(needed ? { needed } : {}) };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+// The clock of files' change times ticks every 4 ms (1/CONFIG_HZ up to 10 ms).
+const tickMs = 10;
+
+/**
+ * @returns the change time of the request's file: the start of the evaluation by the clock that files' change times come
+ *   from. A config that was edited within the same tick is waited for, since its change would seem to come after the start.
+ */
+async function writeRequest(
+  file: string,
+  request: EvaluateRequest,
+  fetched: ReadonlyMap<string, Fetched>,
+): Promise<bigint> {
+  const write = async () => {
+    await writeFile(file, JSON.stringify({ ...requestForNix(request), fetched: Object.fromEntries(fetched) }));
+    return (await stat(file, { bigint: true })).ctimeNs;
+  };
+  const startedNs = await write();
+  const config = await stat(request.config.file, { bigint: true }).catch(() => undefined);
+  if (config === undefined || config.ctimeNs + BigInt(tickMs) * 1_000_000n < startedNs) return startedNs;
+  await sleep(tickMs);
+  return write();
 }
 
 /** Removes what evaluations left behind when Berth was killed in the middle of one. */
@@ -135,6 +195,7 @@ async function runEvaluator(
   request: EvaluateRequest,
   folder: string,
   limits: EvaluationLimits,
+  fetched: ReadonlyMap<string, Fetched>,
   signal?: AbortSignal,
 ): Promise<ExecResult> {
   const { nix, daemon, nixFolder } = dependencies;
@@ -145,11 +206,12 @@ async function runEvaluator(
     `berth=${inside.nix}`,
     `nixpkgs=${tree ?? `${inside.nix}/lookup`}`,
     ...Object.values(request.sources).flatMap(({ storePaths }) => storePaths),
+    ...[...fetched.values()].map(fetchedPath),
     request.config.directory,
   ];
   const command = [
     ...nix.programs.command('nix-instantiate'),
-    ...['--eval', '--strict', '--json', '--read-write-mode'],
+    ...['--eval', '--strict', '--json', '--read-write-mode', '--show-trace'],
     ...lookup.flatMap((path) => ['-I', path]),
     `${inside.nix}/evaluate.nix`,
   ];
@@ -241,7 +303,8 @@ function outcomeOf(
     if ((signalled === 6 || signalled === 9 || signalled === 11) && !log.includes('error:')) {
       return overLimit('memory', `The evaluation needed more than ${String(limits.memoryBytes)} bytes of memory.`);
     }
-    return { error: evaluationError({ stderr: log, configFile, directory }) };
+    const configText = existsSync(configFile) ? readFileSync(configFile, 'utf8') : '';
+    return { error: evaluationError({ stderr: log, configFile, directory, configText }) };
   }
   const parsed = evaluatedConfigSchema.safeParse(parseJson(result.stdout));
   if (!parsed.success) {

@@ -21,10 +21,14 @@ const ownErrorSchema = z.looseObject({
   source: z.string().optional(),
   feature: z.string().optional(),
   url: z.string().optional(),
+  fetcher: z.string().optional(),
+  words: z.array(z.string()).optional(),
 });
 
 export interface FailedEvaluation {
   readonly stderr: string;
+  /** The text of the config's file, to find the line of a name that Nix gives no place for. */
+  readonly configText: string;
   /** The config's file and folder: only places there are told to the user. */
   readonly configFile: string;
   readonly directory: string;
@@ -37,10 +41,15 @@ export function evaluationError(failure: FailedEvaluation): BerthError {
   if (own) return fromOwnError(own, failure);
 
   const location = locationIn(text, failure);
+  const placed = (name: string) => location ?? lineOf(name, failure);
   const at = location ? { location } : {};
   const details = { details: { trace: publicText(text, failure).slice(-4000) } };
   const make = (code: ErrorCode, message: string, facts: Record<string, unknown> = {}) =>
-    new BerthError(code, message, { ...at, details: { ...details.details, ...facts } });
+    new BerthError(code, message, {
+      ...at,
+      ...(typeof facts['name'] === 'string' ? placeOption(placed(facts['name'])) : {}),
+      details: { ...details.details, ...facts },
+    });
 
   if (/error: stack overflow|max-call-depth exceeded|call-depth.*exceeded/.test(text)) {
     return make('EVALUATION_LIMIT', 'The evaluation called functions too deeply: one calls itself without end.', {
@@ -117,7 +126,13 @@ export function evaluationError(failure: FailedEvaluation): BerthError {
 
 type OwnError = z.infer<typeof ownErrorSchema>;
 
-function ownError(text: string): OwnError | undefined {
+/** @returns what Berth's own Nix code has thrown, or undefined when the failure is another */
+export function ownError(text: string): OwnError | undefined {
+  // nix/debian throws `berth-error:CODE:word:word`.
+  const plain = /berth-error:([A-Z_]+):([^\n]*)/.exec(text);
+  if (plain?.[1] !== undefined) {
+    return { code: plain[1], words: (plain[2] ?? '').split(':').map((word) => word.replace(/['’]?\.?$/, '')) };
+  }
   const begin = text.indexOf('berth-error:{');
   if (begin === -1) return undefined;
   const line = text.slice(begin + 'berth-error:'.length).split('\n')[0] ?? '';
@@ -180,11 +195,46 @@ function fromOwnError(own: OwnError, failure: FailedEvaluation): BerthError {
           ...location,
         },
       );
-    case 'PATH_FORBIDDEN':
-      return new BerthError('PATH_FORBIDDEN', `The config fetches ${own.url ?? 'something'} without its hash.`, {
-        ...location,
-        hint: 'Give the fetched file its sha256.',
+    case 'FETCH_UNPINNED': {
+      const git = own.fetcher === 'fetchGit';
+      const lacks = git ? 'a rev' : own.fetcher === 'fetchTree' ? 'a narHash' : 'a sha256';
+      return new BerthError('PATH_FORBIDDEN', `The config fetches ${own.url ?? 'something'} without ${lacks}.`, {
+        ...placeOption(lineOf(own.url ?? '', failure)),
+        hint: `Give \`${own.fetcher ?? 'the fetch'}\` ${lacks}, so that it is always the same.`,
+        details: { url: own.url ?? '' },
       });
+    }
+    case 'FLAKE_UNLOCKED':
+      return new BerthError('CONFIG_EVALUATION', `The flake's input \`${own.name ?? ''}\` is not in flake.lock.`, {
+        hint: 'Run `nix flake lock` and keep flake.lock beside flake.nix.',
+        details: { input: own.name ?? '' },
+      });
+    case 'UNFREE_PACKAGE': {
+      const [name = '', component = ''] = own.words ?? [];
+      return new BerthError('UNFREE_PACKAGE', `The package ${name} is in ${component}, which is not free software.`, {
+        ...placeOption(lineOf(name, failure)),
+        details: { name },
+      });
+    }
+    case 'BROKEN_PACKAGE': {
+      const [name = '', dependency = ''] = own.words ?? [];
+      return new BerthError(
+        'BROKEN_PACKAGE',
+        `The package ${name} needs ${dependency}, which the source does not have.`,
+        {
+          ...placeOption(lineOf(name, failure)),
+          details: { name, dependency },
+        },
+      );
+    }
+    case 'PACKAGES_CONFLICT': {
+      const [first = '', second = ''] = own.words ?? [];
+      return new BerthError('BROKEN_PACKAGE', `The packages ${first} and ${second} conflict: only one can be there.`, {
+        ...placeOption(lineOf(second, failure) ?? lineOf(first, failure)),
+        hint: 'Leave one of them out.',
+        details: { name: first, conflict: second },
+      });
+    }
     default:
       return new BerthError('CONFIG_EVALUATION', `The evaluation failed: ${own.code}.`, location);
   }
@@ -227,17 +277,34 @@ function inProject(file: string, failure: FailedEvaluation): boolean {
 }
 
 /**
- * The place nearest to the cause that is in the user's folder. Nix prints the trace from the outside in and the cause last
- * (2.8 can print it first); so the last place of the user's is the nearest.
+ * The place nearest to the cause that is in the user's folder. Nix 2.8 prints the cause first and then what it was doing,
+ * from the inside out; later versions print it from the outside in and the cause last, as a second, indented `error:`.
  */
 function locationIn(text: string, failure: FailedEvaluation): SourceLocation | undefined {
   const places: SourceLocation[] = [];
-  for (const match of text.matchAll(/(?:at|in) (?:file )?(\/[^\n:]+):(\d+)(?::(\d+))?/g)) {
+  for (const match of text.matchAll(/^\s+at (\/[^\n:]+):(\d+)(?::(\d+))?/gm)) {
     const [, file = '', line = '', column] = match;
     if (!inProject(file, failure)) continue;
     places.push({ file, line: Number(line), ...(column === undefined ? {} : { column: Number(column) }) });
   }
-  return places.at(-1);
+  return /^ +error:/m.test(text) ? places.at(-1) : places[0];
+}
+
+function placeOption(location: SourceLocation | undefined): { location?: SourceLocation } {
+  return location ? { location } : {};
+}
+
+/** The first line of the config with the name of a package (a version after it is ignored), outside comments. */
+function lineOf(name: string, failure: FailedEvaluation): SourceLocation | undefined {
+  const word = name.replace(/-\d.*$/, '');
+  if (word === '') return undefined;
+  const pattern = new RegExp(`(?<![\\w'-])${word.replace(/[.*+?^$()[\]{}|\\]/g, '\\$&')}(?![\\w'-])`);
+  const lines = failure.configText.split('\n');
+  for (const [index, line] of lines.entries()) {
+    const column = line.replace(/#.*$/, '').search(pattern);
+    if (column !== -1) return { file: failure.configFile, line: index + 1, column: column + 1 };
+  }
+  return undefined;
 }
 
 // Paths of the sandbox mean nothing to the user.

@@ -1,8 +1,19 @@
 /** The nixpkgs-shaped tree of test/fixtures/nixpkgs, with its two programs, as a folder; and a Nix with a store of its own. */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import type { EvaluateRequest } from '../../src/nix/evaluate.ts';
 import type { NixOptions } from '../../src/nix/nix.ts';
 import { createNix, type Nix } from '../../src/nix/nix.ts';
 import type { PreparedSource } from '../../src/sources/source.ts';
@@ -49,6 +60,10 @@ export interface NixFixture {
   readonly root: string;
   /** The fixture tree in the store, as a prepared source. */
   readonly source: PreparedSource;
+  /** Makes a project folder of these files. @returns its path */
+  project(files: Readonly<Record<string, string>>): string;
+  /** @returns the request to evaluate a project's config.nix, or its flake.nix */
+  request(directory: string, more?: Partial<EvaluateRequest>): EvaluateRequest;
   close(): Promise<void>;
 }
 
@@ -64,15 +79,41 @@ export async function makeNixFixture(overrides: Partial<NixOptions> = {}): Promi
     ...overrides,
   });
   const path = await nix.addToStore(makeNixpkgs(join(root, 'nixpkgs')), 'source');
+  const source: PreparedSource = { kind: 'nixpkgs', nix: { path }, storePaths: [path] };
+  let projects = 0;
   return {
     nix,
     root,
-    source: { kind: 'nixpkgs', nix: { path }, storePaths: [path] },
+    source,
+    project(files) {
+      projects += 1;
+      const directory = join(root, `project-${projects}`);
+      writeFiles(directory, files);
+      return directory;
+    },
+    request(directory, more = {}) {
+      const name = existsSync(join(directory, 'flake.nix')) ? 'flake.nix' : 'config.nix';
+      return {
+        config: { file: join(directory, name), directory, shape: name === 'flake.nix' ? 'flake' : 'nix' },
+        sources: { pkgs: source },
+        defaultSource: 'pkgs',
+        ...more,
+      };
+    },
     async close() {
       await nix.close();
       removeStore(root);
     },
   };
+}
+
+/** Writes files, with the folders above them. */
+export function writeFiles(directory: string, files: Readonly<Record<string, string>>): void {
+  mkdirSync(directory, { recursive: true });
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(directory, name)), { recursive: true });
+    writeFileSync(join(directory, name), content);
+  }
 }
 
 /** Removes a folder that may hold a store, whose folders are read-only. */
