@@ -6,7 +6,7 @@
   system,
 }:
 let
-  inherit (builtins) fromJSON readFile substring hashString;
+  inherit (builtins) fromJSON readFile;
 
   # The derivations of package `name`. They depend on that package alone, so that all environments share them and a new
   # index changes only what changed in the archive.
@@ -42,6 +42,8 @@ let
       preferLocalBuild = true;
     };
 
+  index' = fromJSON (readFile "${index}/names.json");
+
   # builtins.toFile, not a path: the same store path wherever Berth is installed.
   unpackScript = builtins.toFile "unpack.sh" (readFile ./unpack.sh);
 
@@ -55,11 +57,14 @@ rec {
   tools = "${bootstrap}/bin";
   shell = "${bootstrap}/bin/sh";
 
-  # All names, each with the value 0.
-  names = fromJSON (readFile "${index}/names.json");
+  # All names, each with the number of its shard.
+  inherit (index') names;
+
+  # Each shard is read at most once, and only when one of its packages is needed.
+  shards = builtins.genList (number: fromJSON (readFile "${index}/shards/${toString number}.json")) index'.shards;
 
   # The index's entry of a name, as package-index.ts writes it.
-  entry = name: (fromJSON (readFile "${index}/shards/${substring 0 3 (hashString "sha256" name)}.json")).${name};
+  entry = name: (builtins.elemAt shards names.${name}).${name};
 
   # Every package once: { name, entry, unpacked }. Nothing of it is read before it is asked for.
   members = builtins.mapAttrs (

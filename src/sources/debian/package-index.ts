@@ -1,16 +1,16 @@
 /**
- * The index of a suite as files: what nix/debian/ reads of it. It is cut by a hash of the package's name into 4096
- * shards, so that an evaluation reads the few packages that it needs and not 60,000. The same packages always give the
- * same bytes.
+ * The index of a suite as files: what nix/debian/ reads of it. It is cut into shards, so that an evaluation reads the few
+ * packages that it needs and not 60,000. The same packages always give the same bytes.
  *
- *     names.json        { "<name>": 0 }: all names, so that `pkgs.<name>` exists without reading its shard
- *     shards/<abc>.json { "<name>": ShardEntry }, <abc> = the first digits of the name's SHA-256
- *     search.tsv        name, version, one line of description; read by search, never by an evaluation
+ *     names.json      { "shards": <how many>, "names": { "<name>": <its shard> } }: all names, so that `pkgs.<name>` exists
+ *                     without reading its shard
+ *     shards/<n>.json { "<name>": ShardEntry }
+ *     search.tsv      name, version, one line of description; read by search, never by an evaluation
  */
-import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ResolvedPackage } from './resolve.ts';
+import { cutIntoShards } from './shards.ts';
 
 /** A package as nix/debian/package.nix reads it. */
 export interface ShardEntry {
@@ -29,33 +29,19 @@ export interface ShardEntry {
   readonly conflicts?: readonly string[];
 }
 
-export const shardDigits = 3;
-
-/** @returns the name of the shard that has the package */
-export function shardOf(name: string): string {
-  return createHash('sha256').update(name).digest('hex').slice(0, shardDigits);
-}
-
 /** Writes the index of resolved packages, sorted by name, into a new folder. */
 export async function writePackageIndex(folder: string, packages: readonly ResolvedPackage[]): Promise<void> {
-  const shards = new Map<string, Record<string, ShardEntry>>();
-  for (const resolved of packages) {
-    const key = shardOf(resolved.package.name);
-    const shard = shards.get(key) ?? {};
-    shard[resolved.package.name] = entryOf(resolved);
-    shards.set(key, shard);
-  }
   await mkdir(join(folder, 'shards'), { recursive: true });
-  await writeFile(
-    join(folder, 'names.json'),
-    `{${packages.map((entry) => `${JSON.stringify(entry.package.name)}:0`).join(',\n')}}\n`,
-  );
-  await writeFile(join(folder, 'search.tsv'), packages.map(searchLine).join(''));
-  // Every shard exists, so that the evaluation needs no check of existence.
-  for (let number = 0; number < 16 ** shardDigits; number += 1) {
-    const key = number.toString(16).padStart(shardDigits, '0');
-    await writeFile(join(folder, 'shards', `${key}.json`), `${JSON.stringify(shards.get(key) ?? {})}\n`);
+  const shardNumbers = new Map<string, number>();
+  const shards = cutIntoShards(packages);
+  for (const [number, shard] of shards.entries()) {
+    const entries = shard.map((resolved) => [resolved.package.name, entryOf(resolved)] as const);
+    for (const [name] of entries) shardNumbers.set(name, number);
+    await writeFile(join(folder, 'shards', `${number}.json`), `${JSON.stringify(Object.fromEntries(entries))}\n`);
   }
+  const names = packages.map(({ package: { name } }) => `${JSON.stringify(name)}:${shardNumbers.get(name) ?? 0}`);
+  await writeFile(join(folder, 'names.json'), `{"shards":${shards.length},"names":{${names.join(',\n')}}}\n`);
+  await writeFile(join(folder, 'search.tsv'), packages.map(searchLine).join(''));
 }
 
 function entryOf({ package: entry, groups, unmet, conflicts }: ResolvedPackage): ShardEntry {

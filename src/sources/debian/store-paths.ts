@@ -7,10 +7,7 @@ import { isStorePath, type StorePath } from '../../nix/store.ts';
 /** What the source asks of Nix. */
 export interface StorePaths {
   /** Copies a file or folder into the store under the name of its last component, by its content. */
-  readonly add: (
-    path: string,
-    signal?: AbortSignal,
-  ) => Promise<{ readonly path: StorePath; readonly narHash: string }>;
+  readonly add: (path: string, signal?: AbortSignal) => Promise<{ readonly path: StorePath; readonly narHash: string }>;
   readonly isValid: (path: StorePath, signal?: AbortSignal) => Promise<boolean>;
 }
 
