@@ -2,10 +2,17 @@
 # Runs in bash or in a POSIX shell, whatever the derivation's builder is. The variables left out are those that
 # `nix print-dev-env` ignores, and those that only a build has.
 
-if [ -n "${NIX_ATTRS_SH_FILE:-}" ] && [ -e "${NIX_ATTRS_SH_FILE}" ]; then
-  . "$NIX_ATTRS_SH_FILE"
-  out="${outputs[out]}"
-fi
+# Structured attributes. Nix before 2.10 names the file by a path outside the sandbox.
+for berth_file in "${NIX_ATTRS_SH_FILE:-}" "${NIX_BUILD_TOP:-.}/.attrs.sh"; do
+  if [ -n "$berth_file" ] && [ -e "$berth_file" ]; then
+    NIX_ATTRS_SH_FILE=$berth_file
+    NIX_ATTRS_JSON_FILE=${berth_file%.sh}.json
+    . "$berth_file"
+    # An associative array: not something that a POSIX shell can even parse.
+    eval 'out="${outputs[out]}"'
+    break
+  fi
+done
 
 IN_NIX_SHELL=impure
 dontAddDisableDepTrack=1

@@ -7,7 +7,6 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { join } from 'node:path';
 import type { ConfigFile } from '../config/config-file.ts';
 import { evaluatedConfigSchema, type EvaluatedConfig } from '../config/evaluated-config.ts';
-import { sleep } from '../core/clock.ts';
 import { BerthError } from '../core/errors.ts';
 import { exec, type ExecResult } from '../core/exec.ts';
 import { isErrno } from '../core/files.ts';
@@ -133,27 +132,17 @@ async function evaluateOnce(
   }
 }
 
-// The clock of files' change times ticks every 4 ms (1/CONFIG_HZ up to 10 ms).
-const tickMs = 10;
-
 /**
  * @returns the change time of the request's file: the start of the evaluation by the clock that files' change times come
- *   from. A config that was edited within the same tick is waited for, since its change would seem to come after the start.
+ *   from
  */
 async function writeRequest(
   file: string,
   request: EvaluateRequest,
   fetched: ReadonlyMap<string, Fetched>,
 ): Promise<bigint> {
-  const write = async () => {
-    await writeFile(file, JSON.stringify({ ...requestForNix(request), fetched: Object.fromEntries(fetched) }));
-    return (await stat(file, { bigint: true })).ctimeNs;
-  };
-  const startedNs = await write();
-  const config = await stat(request.config.file, { bigint: true }).catch(() => undefined);
-  if (config === undefined || config.ctimeNs + BigInt(tickMs) * 1_000_000n < startedNs) return startedNs;
-  await sleep(tickMs);
-  return write();
+  await writeFile(file, JSON.stringify({ ...requestForNix(request), fetched: Object.fromEntries(fetched) }));
+  return (await stat(file, { bigint: true })).ctimeNs;
 }
 
 /** Removes what evaluations left behind when Berth was killed in the middle of one. */
@@ -247,7 +236,10 @@ async function readTrace(file: string, request: EvaluateRequest, result: ExecRes
   const { directory } = request.config;
   const counts = (path: string) => path === directory || path.startsWith(`${directory}/`);
   if (!existsSync(file)) throw toolError(result);
-  return readStrace(await readFile(file, 'utf8'), counts);
+  const seen = readStrace(await readFile(file, 'utf8'), counts);
+  // Every evaluation asks for the folder itself, which the request names.
+  seen.exists.delete(directory);
+  return seen;
 }
 
 // Nothing was traced, so the tools themselves failed.

@@ -31,7 +31,9 @@ export function traceOf(options: TraceOptions): TraceOf {
   let unstable = false;
   const changedSince = (path: string, follow: boolean) => {
     const status = (follow ? statSync : lstatSync)(path, { bigint: true, throwIfNoEntry: false });
-    if (!status || status.ctimeNs >= startedNs) unstable = true;
+    // That clock ticks every few milliseconds. A change within the tick of the start came before anything was read: it
+    // takes Nix longer than that to start.
+    if (!status || status.ctimeNs > startedNs) unstable = true;
   };
 
   const paths = new Set([...seen.opened, ...seen.listed, ...seen.links, ...seen.exists, ...seen.absent]);
