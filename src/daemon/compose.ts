@@ -95,7 +95,7 @@ function composeNix(settings: Settings): Nix {
     store:
       settings.store === 'system'
         ? { kind: 'system', root: '/' }
-        : { kind: 'managed', root: join(settings.home, 'store') },
+        : { kind: 'managed', root: settings['store.root'] ?? join(settings.home, 'store') },
     nixFolder: join(packageRoot, 'nix'),
     home: join(settings.home, 'nix'),
     settings: {

@@ -105,6 +105,14 @@ export const settingsTable = {
     default: 'managed',
     meaning: "Which Nix store to use: Berth's own under its home, or the host's `/nix`.",
   }),
+  'store.root': setting({
+    variable: 'BERTH_STORE_ROOT',
+    schema: optionalText,
+    values: 'an absolute folder',
+    default: null,
+    defaultText: '`store` in `BERTH_HOME`',
+    meaning: 'Where the managed store lies. Several homes of one user may share a store.',
+  }),
   source: setting({
     variable: 'BERTH_SOURCE',
     schema: z.enum(['nixpkgs', 'debian']),

@@ -29,6 +29,9 @@ export interface ShardEntry {
   readonly conflicts?: readonly string[];
 }
 
+/** Raised when the files change their form; nix/debian/archive.nix reads this one. */
+export const indexFormat = 1;
+
 /** Writes the index of resolved packages, sorted by name, into a new folder. */
 export async function writePackageIndex(folder: string, packages: readonly ResolvedPackage[]): Promise<void> {
   await mkdir(join(folder, 'shards'), { recursive: true });

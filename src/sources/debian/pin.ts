@@ -3,12 +3,16 @@ import { z } from 'zod';
 import type { StorePath } from '../../nix/store.ts';
 import { isStorePath } from '../../nix/store.ts';
 
+import { indexFormat } from './package-index.ts';
+
 const storePath = z.custom<StorePath>((value) => typeof value === 'string' && isStorePath(value), 'no store path');
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const addedPath = z.strictObject({ path: storePath, narHash: z.string() });
 
 /** The fields of `LockedSource.pin` for the kind `debian`. */
 export const debianPinSchema = z.strictObject({
+  /** Of the index; see package-index.ts. A lock of another format can't be read by this Berth's Nix code. */
+  format: z.literal(indexFormat),
   suite: z.string(),
   architecture: z.enum(['amd64', 'arm64']),
   /** The suite itself first, then its updates and security fixes where the archive has them. */

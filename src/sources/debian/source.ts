@@ -15,7 +15,7 @@ import { parseParagraphs } from './control.ts';
 import { fileOfDeb, unpackXz } from './deb-file.ts';
 import { createDownloads, diskErrorOf, type Downloads } from './download.ts';
 import type { DebianMirrors } from './mirrors.ts';
-import { writePackageIndex } from './package-index.ts';
+import { indexFormat, writePackageIndex } from './package-index.ts';
 import { nearestPackageNames, parseSearchFile, searchEntries, type SearchEntry } from './package-search.ts';
 import { type DebianArchitecture, type DebianPin, debianPinSchema, type DebianPocket } from './pin.ts';
 import { parseRelease, type Release, verifyInRelease } from './release.ts';
@@ -227,7 +227,7 @@ async function buildIndex(
   );
   const bootstrap = await addBootstrap(resolved, pockets, mirrors, downloads, options, context);
   const architecture = options.architecture ?? 'amd64';
-  return { suite, architecture, pockets: [...pockets], index, bootstrap };
+  return { format: indexFormat, suite, architecture, pockets: [...pockets], index, bootstrap };
 }
 
 async function packagesOf(
@@ -358,9 +358,14 @@ async function mirrorsOf(options: DebianSourceOptions): Promise<DebianMirrors> {
 function pinOf(locked: LockedSource): DebianPin {
   const parsed = debianPinSchema.safeParse(locked.pin);
   if (parsed.success) return parsed.data;
-  throw new BerthError('LOCK_INVALID', `The lock's entry for Debian is not valid: ${parsed.error.message}`, {
-    cause: parsed.error,
-  });
+  throw new BerthError(
+    'LOCK_INVALID',
+    'The entry for Debian in berth.lock is damaged or of another version of Berth.',
+    {
+      hint: 'Lock the source anew with `berth lock --update`.',
+      cause: parsed.error,
+    },
+  );
 }
 
 /** nixpkgs' names can be searched too; each shows the version of the first package that it stands for. */
