@@ -10,6 +10,7 @@
 #define AGENT_SOCKET RUN_DIRECTORY "/agent.sock"
 #define ENVIRONMENT_FILE RUN_DIRECTORY "/environment"
 #define HOOK_FILE RUN_DIRECTORY "/hook"
+#define FUNCTIONS_FILE RUN_DIRECTORY "/functions"
 #define COMMAND_FILE RUN_DIRECTORY "/command"
 #define LOG_FILE RUN_DIRECTORY "/log"
 #define EXIT_FILE RUN_DIRECTORY "/exit"
@@ -17,6 +18,7 @@
 #define FHS_ETC RUN_DIRECTORY "/fhs/etc"
 #define AGENT_PROGRAM "/berth/bin/agent"
 #define BUSYBOX "/berth/bin/busybox"
+#define SECCOMP_FILTER "/berth/etc/seccomp.bpf"
 #define SHELL_RC "/berth/etc/shellrc"
 #define FALLBACK_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/berth/fhs/usr/bin"
 

@@ -3,6 +3,7 @@
 
 #define FILE_LIMIT (1024 * 1024)
 #define PATH_LIMIT 4096
+#define RUN_AFTER_HOOK ". " HOOK_FILE "\nexec " AGENT_PROGRAM " --exec \"$@\""
 
 static char environment_text[FILE_LIMIT + 1];
 static char *environment[2 * MAX_VARIABLES + 32];
@@ -261,7 +262,8 @@ void become_command(struct run_request *request) {
   usize count = 0;
   wrapped[count++] = shell_name;
   wrapped[count++] = "-c";
-  wrapped[count++] = ". " HOOK_FILE "\nexec " AGENT_PROGRAM " --exec \"$@\"";
+  /* The environment's functions are bash's own, and often used by the hook. */
+  wrapped[count++] = is_bash ? "[ ! -r " FUNCTIONS_FILE " ] || . " FUNCTIONS_FILE "\n" RUN_AFTER_HOOK : RUN_AFTER_HOOK;
   wrapped[count++] = "berth";
   for (char **argument = request->arguments; *argument != NULL; argument += 1) wrapped[count++] = *argument;
   wrapped[count] = NULL;

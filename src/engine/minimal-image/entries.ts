@@ -13,6 +13,8 @@ export interface ImagePrograms {
   /** A static busybox. */
   readonly busybox: Uint8Array;
   readonly agent: Uint8Array;
+  /** The filter of system calls that the agent installs, as the kernel takes it. */
+  readonly seccompFilter: Uint8Array;
   /** The applets that this busybox has. */
   readonly applets: readonly string[];
 }
@@ -29,7 +31,7 @@ const file = (path: string, text: string, mode = 0o644): ImageEntry => ({
 /** Sourced by interactive shells, bash and busybox sh alike: prompt, then the environment's functions and hook. */
 const shellrc = `# Sourced by the interactive shells that Berth starts.
 if [ -n "\${BASH_VERSION-}" ]; then
-  if [ -r "\${HOME-}/.bashrc" ]; then . "\$HOME/.bashrc"; fi
+  if [ -r "\${HOME-}/.bashrc" ]; then . "$HOME/.bashrc"; fi
   PS1='\\[\\033[1;32m\\][\\h:\\w]\\$\\[\\033[0m\\] '
   if [ -r /run/berth/functions ]; then . /run/berth/functions; fi
 else
@@ -54,6 +56,7 @@ export function sharedEntries(programs: ImagePrograms): ImageEntry[] {
     { type: 'file', path: '/berth/bin/agent', mode: 0o755, content: programs.agent },
     link('/berth/bin/sh', 'busybox'),
     directory('/berth/etc'),
+    { type: 'file', path: '/berth/etc/seccomp.bpf', mode: 0o644, content: programs.seccompFilter },
     file('/berth/etc/shellrc', shellrc),
     directory('/berth/fhs'),
     directory('/berth/fhs/etc'),

@@ -27,9 +27,10 @@ export interface MinimalImage {
 export async function describeMinimalImage(options: MinimalImageOptions): Promise<MinimalImage> {
   const busybox = await readProgram(options.busybox, 'busybox-static');
   const agent = await readProgram(join(options.nativeDirectory, 'agent'), 'berth');
+  const seccompFilter = await readFile(join(options.nativeDirectory, 'seccomp.bpf'));
   const { stdout } = await exec(options.busybox, ['--list'], { timeoutMs: 10_000 });
   const applets = stdout.split('\n').filter((name) => /^[a-z0-9[._-]+$/.test(name));
-  const shared = sharedEntries({ busybox, agent, applets });
+  const shared = sharedEntries({ busybox, agent, seccompFilter, applets });
   const skeleton = skeletonEntries();
   const digest = digestOfJson(
     [...shared, ...skeleton].map((entry) =>
