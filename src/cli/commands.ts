@@ -83,6 +83,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import('./commands/doctor.ts')).doctorCommand,
   },
   {
+    name: 'demo',
+    summary: 'Make three example projects ready and show how long each step takes',
+    load: async () => (await import('./commands/demo.ts')).demoCommand,
+  },
+  {
     name: 'completion',
     summary: 'Print a completion script for a shell',
     load: async () => (await import('./commands/completion.ts')).completionCommand,
