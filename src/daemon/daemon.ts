@@ -1,5 +1,6 @@
 /** The daemon's life: take the home's lock, compose, listen, work, and leave without harm to what is under way. */
 import { readFile, rm } from 'node:fs/promises';
+import { request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asBerthError, BerthError } from '../core/errors.ts';
 import { EventBus } from '../core/events.ts';
@@ -13,14 +14,14 @@ import { createEventHistory } from './event-history.ts';
 import { isLoopback, listenOnSocket, listenOnTcp, parseAddress, type Listener } from './listen.ts';
 import { openLogFile } from './log-file.ts';
 import { createMetrics } from './metrics.ts';
-import { locationsOf, settingsDigest, type Settings } from './settings.ts';
+import { locationsOf, settingsDigest, type Locations, type Settings } from './settings.ts';
 import { tryLockInstance, type InstanceLock } from './single-instance.ts';
 
 export interface DaemonOptions {
   readonly settings: Settings;
   /** Started by a command: leaves when idle, and when a command of another build or other settings comes. */
   readonly managed: boolean;
-  /** How long to wait for another daemon of the same home that is about to leave. Default 0. */
+  /** How long to wait for another daemon of the same home that is starting or about to leave. Default 0. */
   readonly waitForLockMs?: number;
 }
 
@@ -38,11 +39,11 @@ export interface Daemon {
 
 /**
  * Starts the daemon; resolves when it answers.
- * @throws BerthError DAEMON_RUNNING, LISTEN_REFUSED, ADDRESS_IN_USE, SETTING_INVALID, and what composing throws
+ * @throws BerthError DAEMON_RUNNING (with `details.ready` when that one answers), LISTEN_REFUSED, ADDRESS_IN_USE, SETTING_INVALID, and what composing throws
  */
 export async function startDaemon({ settings, managed, waitForLockMs = 0 }: DaemonOptions): Promise<Daemon> {
   const places = locationsOf(settings);
-  const lock = await takeLock(places.lock, places.pidFile, settings.home, waitForLockMs);
+  const lock = await takeLock(places, settings.home, waitForLockMs);
   // Closed in the opposite order, when starting fails as well as at the end.
   const closers: (() => unknown)[] = [() => lock.release()];
   const close = async (): Promise<void> => {
@@ -130,19 +131,34 @@ export async function startDaemon({ settings, managed, waitForLockMs = 0 }: Daem
   }
 }
 
-async function takeLock(file: string, pidFile: string, home: string, waitMs: number): Promise<InstanceLock> {
+/** Waits while another daemon has the lock and does not answer; one that answers is there to stay. */
+async function takeLock(places: Locations, home: string, waitMs: number): Promise<InstanceLock> {
   const deadline = Date.now() + waitMs;
   for (;;) {
-    const lock = tryLockInstance(file);
+    const lock = tryLockInstance(places.lock);
     if (lock) return lock;
-    if (Date.now() >= deadline) {
-      const pid = (await readFile(pidFile, 'utf8').catch(() => '')).trim();
+    const ready = await isReady(places.socket);
+    if (ready || Date.now() >= deadline) {
+      const pid = (await readFile(places.pidFile, 'utf8').catch(() => '')).trim();
       throw new BerthError('DAEMON_RUNNING', `Another daemon${pid ? ` (process ${pid})` : ''} has ${home}.`, {
-        details: { home, ...(pid ? { pid: Number(pid) } : {}) },
+        details: { home, ready, ...(pid ? { pid: Number(pid) } : {}) },
       });
     }
     await sleep(25);
   }
+}
+
+/** @returns whether a daemon that takes work answers on the socket */
+function isReady(socketPath: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const asking = request({ socketPath, path: '/readyz', agent: false, timeout: 2000 }, (response) => {
+      response.resume();
+      resolve(response.statusCode === 200);
+    });
+    asking.on('timeout', () => asking.destroy());
+    asking.on('error', () => resolve(false));
+    asking.end();
+  });
 }
 
 function listenTcp(settings: Settings & { listen: string }, fetch: Parameters<typeof authenticated>[0]) {

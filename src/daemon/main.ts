@@ -28,6 +28,11 @@ try {
   process.exit(0);
 } catch (error) {
   const known = asBerthError(error);
+  if (known.code === 'DAEMON_RUNNING' && known.details?.['ready'] === true) {
+    // Another was started at the same time and was quicker; the client can use that one.
+    say({ ready: true, pid: known.details['pid'] });
+    process.exit(0);
+  }
   console.error(known);
   say({ error: known.report() });
   process.exit(known.exitCode);

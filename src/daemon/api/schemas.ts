@@ -15,12 +15,13 @@ import type { PackageMatch } from '../../sources/source.ts';
 import type { Digest } from '../../core/digest.ts';
 import type { StorePath } from '../../nix/store.ts';
 
-const digest = z
-  .custom<Digest>((value) => typeof value === 'string' && /^sha256:[0-9a-f]{64}$/.test(value))
-  .openapi({ type: 'string', pattern: '^sha256:[0-9a-f]{64}$' });
-const storePath = z
-  .custom<StorePath>((value) => typeof value === 'string' && value.startsWith('/nix/store/'))
-  .openapi({ type: 'string', example: '/nix/store/0c5vjk1gwzxr9pdnmlg4mq2a8b7s3h6f-environment' });
+const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/) as unknown as z.ZodType<Digest, string>;
+const storePath = z.string().startsWith('/nix/store/') as unknown as z.ZodType<StorePath, string>;
+
+/** May be absent, but not undefined, as the types say; the generator of the document knows plain `optional` only. */
+function exactOptional<Schema extends z.ZodType>(schema: Schema): z.ZodExactOptional<Schema> {
+  return schema.optional() as unknown as z.ZodExactOptional<Schema>;
+}
 
 const absolutePath = z
   .string()
@@ -141,7 +142,7 @@ export const explanationSchema = z
         stage: z.enum(['trace', 'derivation', 'closure', 'image']),
         verdict: z.enum(['hit', 'miss', 'unknown']),
         reason: z.string(),
-        changed: z.object({ kind: z.string(), name: z.string() }).exactOptional(),
+        changed: exactOptional(z.object({ kind: z.string(), name: z.string() })),
       }),
     ),
   })
