@@ -8,7 +8,9 @@ import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
+import { digestOfJson } from '../../core/digest.ts';
 import { BerthError } from '../../core/errors.ts';
+import { readTextIfThere, writeFileAtomically } from '../../core/files.ts';
 import { physicalPath, type Store, type StorePath } from '../../nix/store.ts';
 import type { LockedSource, PackageMatch, PreparedSource, Source, SourceContext } from '../source.ts';
 import { parseParagraphs } from './control.ts';
@@ -103,7 +105,9 @@ async function lockSuite(suite: string, options: DebianSourceOptions, context: S
   const downloads = downloadsOf(options, context);
   const mirrors = await mirrorsOf(options);
   const pockets = await findPockets(suite, mirrors, downloads, options, context);
-  const pin = await buildIndex(suite, pockets, mirrors, downloads, options, context);
+  const pin =
+    (await knownPin(suite, pockets, options, context)) ??
+    (await buildIndex(suite, pockets, mirrors, downloads, options, context));
   const newest =
     pockets
       .map((pocket) => pocket.date)
@@ -226,8 +230,37 @@ async function buildIndex(
     writePackageIndex(folder, resolved),
   );
   const bootstrap = await addBootstrap(resolved, pockets, mirrors, downloads, options, context);
-  const architecture = options.architecture ?? 'amd64';
-  return { format: indexFormat, suite, architecture, pockets: [...pockets], index, bootstrap };
+  const pin = { ...pinWithoutPaths(suite, pockets, options), index, bootstrap };
+  await writeFileAtomically(pinFile(pin, options), JSON.stringify(pin));
+  return pin;
+}
+
+function pinWithoutPaths(suite: string, pockets: readonly DebianPocket[], options: DebianSourceOptions) {
+  return { format: indexFormat, suite, architecture: options.architecture ?? 'amd64', pockets: [...pockets] } as const;
+}
+
+/** Where the pin of these releases is remembered, so that the next project that locks them makes no index. */
+function pinFile(
+  { format, suite, architecture, pockets }: Omit<DebianPin, 'index' | 'bootstrap'>,
+  options: DebianSourceOptions,
+) {
+  const digest = digestOfJson({ format, suite, architecture, pockets }).slice('sha256:'.length);
+  return join(options.folder, 'pins', `${digest}.json`);
+}
+
+/** @returns the pin that was made of these releases before, while its paths are in the store */
+async function knownPin(
+  suite: string,
+  pockets: readonly DebianPocket[],
+  options: DebianSourceOptions,
+  context: SourceContext,
+): Promise<DebianPin | undefined> {
+  const text = await readTextIfThere(pinFile(pinWithoutPaths(suite, pockets, options), options));
+  if (text === undefined) return undefined;
+  const pin = debianPinSchema.parse(JSON.parse(text));
+  const { isValid } = options.storePaths;
+  const valid = await Promise.all([pin.index, pin.bootstrap].map(({ path }) => isValid(path, context.signal)));
+  return valid.every(Boolean) ? pin : undefined;
 }
 
 async function packagesOf(
