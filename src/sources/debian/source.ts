@@ -235,15 +235,14 @@ async function buildIndex(
   return pin;
 }
 
-function pinWithoutPaths(suite: string, pockets: readonly DebianPocket[], options: DebianSourceOptions) {
-  return { format: indexFormat, suite, architecture: options.architecture ?? 'amd64', pockets: [...pockets] } as const;
+type PinOfReleases = Omit<DebianPin, 'index' | 'bootstrap'>;
+
+function pinWithoutPaths(suite: string, pockets: readonly DebianPocket[], options: DebianSourceOptions): PinOfReleases {
+  return { format: indexFormat, suite, architecture: options.architecture ?? 'amd64', pockets: [...pockets] };
 }
 
 /** Where the pin of these releases is remembered, so that the next project that locks them makes no index. */
-function pinFile(
-  { format, suite, architecture, pockets }: Omit<DebianPin, 'index' | 'bootstrap'>,
-  options: DebianSourceOptions,
-) {
+function pinFile({ format, suite, architecture, pockets }: PinOfReleases, options: DebianSourceOptions) {
   const digest = digestOfJson({ format, suite, architecture, pockets }).slice('sha256:'.length);
   return join(options.folder, 'pins', `${digest}.json`);
 }
