@@ -39,10 +39,13 @@ let
       args = [ unpackScript ];
       deb = fetch name entry;
       package = name;
+      inherit architecture;
       preferLocalBuild = true;
     };
 
   index' = fromJSON (readFile "${index}/names.json");
+
+  architecture = { x86_64-linux = "amd64"; aarch64-linux = "arm64"; }.${system};
 
   # builtins.toFile, not a path: the same store path wherever Berth is installed.
   unpackScript = builtins.toFile "unpack.sh" (readFile ./unpack.sh);
@@ -80,6 +83,7 @@ rec {
   ) names;
 
   # Debian's names for the system.
+  inherit architecture;
   triplet = { x86_64-linux = "x86_64-linux-gnu"; aarch64-linux = "aarch64-linux-gnu"; }.${system};
   loader = { x86_64-linux = "ld-linux-x86-64.so.2"; aarch64-linux = "ld-linux-aarch64.so.1"; }.${system};
 }

@@ -19,7 +19,7 @@
 #   `drvAttrs`. Environment variables of its builder that matter:
 #       stdenv     a store path whose `setup` (POSIX sh and bash) exports PATH and what the packages need; it reads
 #                  berthFhs and berthPath only, and works in the sandbox as well as in the container
-#       berthFhs   store path of the view; the environment's FHS
+#       berthFhs   store path of the view; the environment's FHS. In the container, /run/berth/fhs leads to it, and PATH is /usr/bin:…
 #       berthPath  bin folders of packages that are not Debian's, colon-separated; may be empty
 #       shellHook
 #       berthTools the bootstrap's bin folder: sh, cat, mkdir, ln, env

@@ -46,12 +46,21 @@
     "usr/bin/*-linux-gnu-gdc-[0-9]*"
     # clang's too.
     "usr/lib/llvm-[0-9]*/bin/clang"
-    # The JVM takes the folder of libjvm.so for its home, which the JDK's packages share.
-    "usr/lib/jvm/*/lib/server/libjvm.so"
     # Node looks for /usr/share/nodejs from its own place: npm and its 400 modules are there.
     "usr/bin/node"
-    # Python looks for its standard library beside itself; a virtual environment links to this file.
-    "usr/bin/python3.[0-9]*"
+  ];
+
+  # The same in a prefix that no /usr leads to: Python's standard library would be looked for in /usr.
+  copiedAlone = [ "usr/bin/python3.[0-9]*" ];
+
+  # Where several packages share the folder around it; else it is right as it is.
+  copiedWhereMerged = [
+    # The JVM takes the folder of libjvm.so for its home, which the JDK's packages share.
+    "usr/lib/jvm/*/lib/server/libjvm.so"
+    # Ruby tells files apart by their real paths, so that one that is required by its name and by its place, by way of
+    # different links, would be loaded twice.
+    "usr/lib/ruby/vendor_ruby/*"
+    "usr/lib/ruby/vendor_ruby/*/*"
   ];
 
   # Left out of views, to keep them small: nothing may depend on them (Debian policy 12.3), and they stay in the
@@ -62,6 +71,17 @@
     "usr/share/lintian"
     "usr/share/bug"
     "usr/share/apport"
+  ];
+
+  # Translations: of no use where no locale but C.UTF-8 is. Kept as soon as a package of `locales` is in the closure.
+  translations = [
+    "usr/share/locale"
+    "usr/share/man/[a-ln-z]*"
+    "usr/share/man/m[a-zA-Z]*"
+  ];
+  locales = [
+    "locales"
+    "locales-all"
   ];
 
   # Variables to set when a path is in the view; the first match counts and is put in for `%`.

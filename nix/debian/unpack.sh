@@ -5,8 +5,6 @@
 #   alternatives  what the package would give to update-alternatives, one `link name path priority` a line, slaves with
 #                 the word `slave` before `link name path` on the lines after
 #   users         what it would give to adduser, addgroup, useradd and groupadd
-#   unfoldable    folders with a link inside that leads out of the folder to another package
-#   self-located  programs that look for their files beside where they really are ($ORIGIN)
 set -eu
 member() { ar -t "$deb" | while read -r name; do case $name in "$1".tar*) echo "$name" ;; esac; done; }
 extract() {
@@ -34,29 +32,31 @@ for directory in bin sbin lib lib32 lib64 libx32 libo32; do
 done
 
 mkdir .berth
-# What a link says, resolved from where it stands; printed are the folders above it that do not hold its target too.
+# A relative link that leaves its folder for another package's file, or for a folder that others may add to, says the same
+# as an absolute one, since every view is at /usr; only that one still leads there when a view has the folder around it as
+# one link into this package.
 find . -type l | sed 's,^\./,,' | while read -r link; do
   target=$(readlink "$link")
-  case $target in /*) continue ;; esac
-  [ -e "$link" ] || [ -L "$(dirname "$link")/$target" ] || printf '%s\t%s\n' "$link" "$target"
+  case $target in
+    /*) continue ;;
+    ../*) if [ -e "$link" ] && ! [ -d "$link" ]; then continue; fi ;;
+    *) if [ -e "$link" ]; then continue; fi ;;
+  esac
+  # A link to a link, which leads elsewhere itself.
+  if [ -L "${link%/*}/$target" ]; then continue; fi
+  printf '%s\t%s\n' "$link" "$target"
 done | awk -F '\t' '{
-  n = split($1, from, "/"); m = split($2, words, "/")
+  n = split($1, parts, "/"); m = split($2, words, "/")
   depth = n - 1
-  for (i = 1; i <= depth; i++) to[i] = from[i]
   for (i = 1; i <= m; i++) {
     if (words[i] == "" || words[i] == ".") continue
-    if (words[i] == "..") { if (depth > 0) depth-- } else to[++depth] = words[i]
+    if (words[i] == "..") { if (depth > 0) depth-- } else parts[++depth] = words[i]
   }
-  common = 0
-  while (common < n - 1 && common < depth && from[common + 1] == to[common + 1]) common++
   path = ""
-  for (i = 1; i < n; i++) {
-    path = (i == 1 ? from[i] : path "/" from[i])
-    if (i > common && !seen[path]++) print path
-  }
-}' > .berth/unfoldable
-
-find usr opt -type f -perm -100 ! -name '*.so*' -exec grep -lF '$ORIGIN' {} + 2>/dev/null > .berth/self-located || true
+  for (i = 1; i <= depth; i++) path = path "/" parts[i]
+  # A link beside its target stays: folders of programs and libraries are never one link.
+  if (index($2, "/")) print path "\t" $1
+}' | while IFS="$(printf '\t')" read -r target link; do ln -sfn "$target" "$link"; done
 
 control=$NIX_BUILD_TOP/control
 mkdir "$control"
@@ -93,16 +93,17 @@ STUB
   for name in deb-systemd-helper deb-systemd-invoke systemctl systemd-tmpfiles systemd-sysusers invoke-rc.d update-rc.d \
     dpkg-maintscript-helper dpkg-statoverride dpkg-divert dpkg-trigger dpkg-query ldconfig install-info ucf ucfr \
     update-mime update-menus update-icon-caches update-desktop-database usermod userdel gpasswd install py3compile \
-    pycompile update-python-modules gem2deb update-ca-certificates; do
+    pycompile update-python-modules update-ca-certificates mountpoint; do
     printf 'exit 0\n' | stub $name
   done
   {
-    for name in chown chgrp chmod mkdir rm rmdir mv cp ln touch find; do echo "$name() { :; }"; done
-    echo 'dpkg() { return 1; }'
+    for name in chown chgrp chmod mkdir rm rmdir mv cp ln touch find mktemp; do echo "$name() { :; }"; done
+    echo 'dpkg() { if [ "$1" = --print-architecture ]; then echo "$architecture"; else return 1; fi; }'
     for name in db_get db_set db_input db_go db_stop db_version db_capb db_beginblock db_endblock db_fset db_subst \
       db_unregister db_purge db_title db_reset db_register db_metaget db_progress; do echo "$name() { RET=; }"; done
-    sed -E 's,^([[:space:]]*)(\.|source)[[:space:]]+/[^ ;]*,\1:,' "$control/postinst"
+    # No file of another package can be sourced, and a program that is not here must not end the script.
+    sed -E -e 's/^([[:space:]]*)set -[eux]+/\1:/' -e 's,(^|&&|\|\||;|then|do|else)([[:space:]]*)(\.|source)[[:space:]]+/[^ ;]+,\1\2:,g' "$control/postinst"
   } > "$NIX_BUILD_TOP/postinst"
-  DPKG_MAINTSCRIPT_PACKAGE=$package DPKG_MAINTSCRIPT_NAME=postinst DEBIAN_FRONTEND=noninteractive PATH=$stubs \
+  DPKG_MAINTSCRIPT_PACKAGE=$package DPKG_MAINTSCRIPT_ARCH=$architecture DPKG_MAINTSCRIPT_NAME=postinst DEBIAN_FRONTEND=noninteractive PATH=$stubs \
     timeout 20 "$builder" "$NIX_BUILD_TOP/postinst" configure '' < /dev/null || true
 fi

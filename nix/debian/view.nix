@@ -8,12 +8,32 @@ let
   fixups = import ./fixups.nix;
 
   # perl-base of the suite itself, started by its own loader: the sandbox has no /lib64.
-  tools = closure [ "perl-base" ];
-  unpackedOf = name: archive.members.${name}.unpacked;
-  libraryPath = lib.concatMapStringsSep ":" (member: "${member.unpacked}/usr/lib/${archive.triplet}") tools;
+  perl =
+    let
+      unpacked = archive.members.perl-base.unpacked;
+      libraries = lib.concatMapStringsSep ":" (member: "${member.unpacked}/usr/lib/${archive.triplet}") (
+        closure [ "perl-base" ]
+      );
+    in
+    {
+      loader = "${archive.members.libc6.unpacked}/usr/lib/${archive.triplet}/${archive.loader}";
+      arguments = [
+        "--library-path"
+        libraries
+        "${unpacked}/usr/bin/perl"
+        "-I${unpacked}/usr/lib/${archive.triplet}/perl-base"
+      ];
+    };
   script = builtins.toFile "view.pl" (builtins.readFile ./view.pl);
+  lines = lib.concatStringsSep "\n";
 
-  nameOf = package: if builtins.isString package then [ package ] else package.debian.members;
+  certificates = import ./certificates.nix { inherit archive closure perl; };
+  # Made from members that are in the closure: what their scripts would have made, as one more member.
+  made = {
+    ca-certificates = certificates;
+  };
+
+  namesOf = package: if builtins.isString package then [ package ] else package.debian.members;
 in
 # packages: of this set, or Debian's names. base: whether it has the shell and tools that every system has.
 {
@@ -22,34 +42,29 @@ in
   base ? true,
 }:
 let
-  explicit = lib.concatMap nameOf packages;
-  companions = lib.concatMap (it: fixups.companions.${it} or [ ]) explicit;
-  asked = explicit ++ lib.optionals base fixups.base ++ companions;
-  members = closure (lib.filter (it: archive.names ? ${it}) (lib.unique asked));
+  explicit = lib.concatMap namesOf packages;
+  wished = lib.optionals base fixups.base ++ lib.concatMap (it: fixups.companions.${it} or [ ]) explicit;
+  members = closure (explicit ++ lib.filter (it: archive.names ? ${it}) wished);
   isExplicit = lib.genAttrs explicit (_: true);
+  isMember = lib.genAttrs (map (it: it.name) members) (_: true);
+  line = path: member: named: "${path} ${member} ${if named then "1" else "0"}\n";
 in
 derivation {
   inherit name;
   inherit (archive) system triplet;
-  builder = "${unpackedOf "libc6"}/usr/lib/${archive.triplet}/${archive.loader}";
-  args = [
-    "--library-path"
-    libraryPath
-    "${unpackedOf "perl-base"}/usr/bin/perl"
-    "-I${unpackedOf "perl-base"}/usr/lib/${archive.triplet}/perl-base"
-    script
-  ];
+  builder = perl.loader;
+  args = perl.arguments ++ [ script ];
   # One line a member: store path, name, and whether the config names it (which wins where two have the same file).
-  members = lib.concatMapStrings (
-    member: "${member.unpacked} ${member.name} ${if isExplicit ? ${member.name} then "1" else "0"}\n"
-  ) members;
-  # { pattern of file or variable → … }: see fixups.nix.
-  copied = lib.concatStringsSep "\n" fixups.copied;
-  omitted = lib.concatStringsSep "\n" fixups.omitted;
-  variables = lib.concatStringsSep "\n" (
-    lib.mapAttrsToList (variable: value: "${variable} ${value}") fixups.variables
-  );
-  path = lib.concatStringsSep "\n" fixups.path;
+  members =
+    lib.concatMapStrings (member: line member.unpacked member.name (isExplicit ? ${member.name})) members
+    + lib.concatStrings (
+      lib.mapAttrsToList (member: path: lib.optionalString (isMember ? ${member}) (line path "~${member}" false)) made
+    );
+  copied = lines (fixups.copied ++ lib.optionals (!base) fixups.copiedAlone);
+  copiedWhereMerged = lines fixups.copiedWhereMerged;
+  omitted = lines (fixups.omitted ++ lib.optionals (!(lib.any (it: isMember ? ${it}) fixups.locales)) fixups.translations);
+  variables = lines (lib.mapAttrsToList (variable: path: "${variable} ${path}") fixups.variables);
+  path = lines fixups.path;
   passAsFile = [ "members" ];
   preferLocalBuild = true;
   allowSubstitutes = false;

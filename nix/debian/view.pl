@@ -1,8 +1,7 @@
 # Makes the FHS view: $out with usr/, etc/ and the links bin, sbin, lib*, in which every file of every member is found
 # under its own name. Run by perl-base in Nix's sandbox; uses no module but strict and warnings.
 #
-# - A folder that one member alone has becomes one link to it; a folder of several is made and filled. A folder with a
-#   link inside that leads out of it to another member (.berth/unfoldable) is always made.
+# - A folder that one member alone has becomes one link to it; a folder of several is made and filled.
 # - A link inside a package stays the link that it is, so that it leads to where the view says.
 # - Where several members have the same file, one that the config names goes before others, then the first by name.
 # - Alternatives are what update-alternatives would have chosen: a member that the config names, then the highest priority.
@@ -17,9 +16,8 @@ for (slurp($ENV{membersPath})) {
 }
 @members = sort { $b->{explicit} <=> $a->{explicit} || $a->{name} cmp $b->{name} } @members;
 
-my %omitted = map { $_ => 1 } words($ENV{omitted});
-my @copied = map { glob_to_regex($_) } words($ENV{copied});
-my %self_located;
+my @omitted = map { glob_to_regex($_) } words($ENV{omitted});
+my @copied = map { glob_to_regex($_) } words($ENV{copied}), words($ENV{copiedWhereMerged});
 my %real = map { $_ => 1 } qw(usr etc usr/bin usr/sbin usr/lib usr/share etc/alternatives);
 
 # --- What the members' .berth folders say ---
@@ -27,11 +25,6 @@ my %real = map { $_ => 1 } qw(usr etc usr/bin usr/sbin usr/lib usr/share etc/alt
 my (%alternatives, @user_lines);
 for my $index (0 .. $#members) {
     my $member = $members[$index];
-    $real{$_} = 1 for slurp("$member->{path}/.berth/unfoldable");
-    for my $file (slurp("$member->{path}/.berth/self-located")) {
-        $self_located{"$index:$file"} = 1;
-        make_real_above($file);
-    }
     push @user_lines, slurp("$member->{path}/.berth/users");
     my $master;
     for (slurp("$member->{path}/.berth/alternatives")) {
@@ -72,18 +65,19 @@ for my $pattern (words($ENV{copied})) {
 # --- The merge ---
 
 my @top = grep { !/^(\.|bin$|sbin$|lib|boot$|dev$|proc$|sys$|run$|tmp$|home$|root$|mnt$|media$)/ } entries_of('');
-mkdir $out or die "$out: $!";
+make_folder($_) for '', '/.berth', '/.berth/m';
+symlink $members[$_]{path}, "$out/.berth/m/$_" or die "$out/.berth/m/$_: $!" for 0 .. $#members;
 for my $name (@top) {
     merge_entry($name, grep { lstat "$members[$_]{path}/$name" } 0 .. $#members);
 }
 
 sub merge_entry {
     my ($path, @providers) = @_;
-    return if $omitted{$path};
+    return if grep { $path =~ $_ } @omitted;
     my @folders = grep { my $at = "$members[$_]{path}/$path"; !-l $at && -d _ } @providers;
     if (!@folders) { place($path, $providers[0]); return }
     if (@folders == 1 && !$real{$path}) {
-        link_to("$members[$folders[0]]{path}/$path", $path);
+        link_to($folders[0], $path);
         return;
     }
     mkdir "$out/$path" or die "$out/$path: $!";
@@ -100,11 +94,23 @@ sub place {
     my $target = readlink $source;
     if (defined $target) {
         symlink $target, "$out/$path" or die "$out/$path: $!";
-    } elsif ($self_located{"$index:$path"} || grep { $path =~ $_ } @copied) {
+    } elsif ((grep { $path =~ $_ } @copied) || is_self_located($path, $source)) {
         copy($source, "$out/$path");
     } else {
-        link_to($source, $path);
+        link_to($index, $path);
     }
+}
+
+# Whether a program looks for its libraries beside where it really is. Asked only where its folder is made of several
+# members, since otherwise they lie in the same one; and not in /usr/bin, where the libraries are its own package's.
+sub is_self_located {
+    my ($path, $file) = @_;
+    return 0 if $path !~ m{^(usr/lib/|usr/libexec/|opt/)} || $path =~ /\.so\b/ || !-x $file || -s _ > 50_000_000;
+    open my $handle, '<:raw', $file or return 0;
+    read $handle, my $text, 4;
+    return 0 if $text ne "\x7fELF";
+    local $/;
+    return index(<$handle>, '$ORIGIN') >= 0;
 }
 
 # --- What the packages' scripts would have made ---
@@ -119,9 +125,7 @@ for (@links) {
     symlink relative($link, $target), "$out/$link" or die "$out/$link: $!";
 }
 write_users() if -e "$out/usr/share/base-passwd/passwd.master";
-mkdir "$out/.berth";
 write_environment();
-spew("$out/.berth/members", map { "$_->{path}\n" } @members);
 
 # etc/passwd and etc/group: Debian's own, and the users and groups that the packages would have made.
 sub write_users {
@@ -207,16 +211,16 @@ sub write_users {
     spew("$out/etc/nsswitch.conf", @nss) unless -e "$out/etc/nsswitch.conf";
 }
 
-# What stdenv/setup reads. $berthFhs is the view.
+# What stdenv/setup reads. $berthRoot is the view, or nothing where /usr leads to it.
 sub write_environment {
     my @lines = ("berthTriplet=$ENV{triplet}\n");
     my @folders = map { substr $_, length "$out/" } map { sort glob "$out/$_" } words($ENV{path});
-    push @lines, join('', 'PATH="', (map { "\$berthFhs/$_:" } @folders), "\$PATH\"\n") if @folders;
+    push @lines, join('', 'PATH="', (map { "\$berthRoot/$_:" } @folders), "\$PATH\"\n") if @folders;
     for (split /\n/, $ENV{variables}) {
         my ($name, $pattern) = split ' ';
         my ($found) = grep { -e || -l } sort glob "$out/$pattern";
         next unless $found;
-        push @lines, "$name=\"\$berthFhs/" . substr($found, length "$out/") . "\"\nexport $name\n";
+        push @lines, "$name=\"\$berthRoot/" . substr($found, length "$out/") . "\"\nexport $name\n";
     }
     # Folders of libraries beside the loader's own: there is no ld.so.cache to name them.
     my @libraries;
@@ -225,7 +229,7 @@ sub write_environment {
         push @libraries, grep { m{^/usr/} && -d "$out$_" } slurp($file);
     }
     if (@libraries) {
-        my $text = join ':', map { "\$berthFhs$_" } @libraries;
+        my $text = join ':', map { "\$berthRoot$_" } @libraries;
         push @lines, "LD_LIBRARY_PATH=\"$text\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}\"\nexport LD_LIBRARY_PATH\n";
     }
     spew("$out/.berth/environment", @lines);
@@ -263,6 +267,8 @@ sub entries_of {
     return sort keys %names;
 }
 
+sub make_folder { mkdir "$out$_[0]" or die "$out$_[0]: $!" }
+
 sub copy {
     my ($from, $to) = @_;
     open my $in, '<:raw', $from or die "$from: $!";
@@ -273,7 +279,13 @@ sub copy {
     chmod 0755, $to if -x $from;
 }
 
-sub link_to { symlink $_[0], "$out/$_[1]" or die "$out/$_[1]: $!" }
+# A link by way of .berth/m/<number>: file systems keep a target under 60 bytes in the inode, and a link with a longer
+# one takes several times as long to make. Store paths alone are longer.
+sub link_to {
+    my ($index, $path) = @_;
+    my $up = '../' x ($path =~ tr{/}{});
+    symlink "$up.berth/m/$index/$path", "$out/$path" or die "$out/$path: $!";
+}
 
 sub present {
     my ($path) = @_;
