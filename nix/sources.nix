@@ -21,6 +21,9 @@ let
     in
     function (if named == { } then arguments else builtins.intersectAttrs named arguments);
 
+  inProject =
+    file: if builtins.substring 0 1 file == "/" then file else "${request.directory}/${file}";
+
   tree =
     source:
     {
@@ -37,7 +40,7 @@ let
             (source.config or { }) // { allowUnfree = source.config.allowUnfree or request.allowUnfree; } // config
           else
             config;
-        overlays = map importFile (source.overlays or [ ]) ++ overlays;
+        overlays = map (file: importFile (inProject file)) (source.overlays or [ ]) ++ overlays;
       };
     in
     if builtins.isFunction value then callWith value (removeAttrs given (if arguments ? localSystem then [ "system" ] else [ ])) else value;

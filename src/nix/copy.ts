@@ -49,9 +49,10 @@ async function copy(nix: NixProcess, args: readonly string[], options: CopyOptio
   });
   log.flush();
   if (result.code === 0) return;
-  const missing = /path '([^']+)' (?:is not valid|does not exist)|don't know how to build these paths/.exec(
-    log.errors.join('\n'),
-  );
+  const missing =
+    /path '([^']+)' (?:is not valid|does not exist|is required, but)|don't know how to build these paths/.exec(
+      log.errors.join('\n'),
+    );
   if (missing) {
     throw new BerthError('DOWNLOAD_GONE', `The binary cache does not have ${missing[1] ?? 'what was asked for'}.`, {
       hint: 'Build it, or ask another cache.',

@@ -36,7 +36,11 @@ const fetchedSchema = z.looseObject({ outPath: z.string() });
  * Fetches into the store; nothing is downloaded when the store has it.
  * @throws BerthError MIRROR_UNREACHABLE, DOWNLOAD_GONE, HASH_MISMATCH, PATH_FORBIDDEN, CANCELLED
  */
-export async function fetchDeclared(nix: NixProcess, fetch: DeclaredFetch, signal?: AbortSignal): Promise<Fetched> {
+export async function fetchDeclared(
+  nix: NixProcess,
+  fetch: Omit<DeclaredFetch, 'key'>,
+  signal?: AbortSignal,
+): Promise<Fetched> {
   const url = urlOf(fetch.arguments);
   if (!isRemote(fetch.arguments, url)) {
     throw new BerthError('PATH_FORBIDDEN', `The config fetches ${url}; only http and https addresses are fetched.`);

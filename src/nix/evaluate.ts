@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import type { ConfigFile } from '../config/config-file.ts';
 import { evaluatedConfigSchema, type EvaluatedConfig } from '../config/evaluated-config.ts';
 import { BerthError } from '../core/errors.ts';
-import { exec, type ExecResult } from '../core/exec.ts';
+import type { ExecResult } from '../core/exec.ts';
 import { isErrno } from '../core/files.ts';
 import type { PreparedSource } from '../sources/source.ts';
 import {
@@ -19,13 +19,14 @@ import {
   type Fetched,
 } from './declared-fetches.ts';
 import { evaluationError, ownError } from './evaluation-errors.ts';
-import { defaultLimits, inside, sandboxArguments, type EvaluationLimits } from './evaluation-sandbox.ts';
-import type { NixDaemon } from './nix-daemon.ts';
-import type { NixProcess } from './nix-process.ts';
+import { defaultLimits, inside, type EvaluationLimits } from './evaluation-sandbox.ts';
+import { hostSystem } from './host-system.ts';
+import { prepareToEvaluate, runEvaluator, type EvaluatorDependencies } from './run-evaluator.ts';
 import type { ReadTrace } from './read-trace.ts';
-import { physicalStoreDirectory } from './store.ts';
 import { readStrace, type PathsSeen } from './strace-reader.ts';
 import { traceOf } from './trace-of.ts';
+
+export { hostSystem };
 
 export interface EvaluateRequest {
   readonly config: Pick<ConfigFile, 'file' | 'directory' | 'shape'>;
@@ -53,29 +54,17 @@ export type Evaluation =
   | (Observed & { readonly ok: true; readonly result: EvaluatedConfig; readonly log: string })
   | (Observed & { readonly ok: false; readonly error: BerthError; readonly log: string });
 
-export interface EvaluateDependencies {
-  readonly nix: NixProcess;
-  readonly daemon: NixDaemon;
-  /** Berth's own `nix` folder. */
-  readonly nixFolder: string;
-  /** A folder of Berth's for what lives as long as one evaluation. */
-  readonly runFolder: string;
-  readonly limits?: Partial<EvaluationLimits>;
-}
-
 /**
  * @throws BerthError TOOL_MISSING when bwrap, strace or Nix is not there, CANCELLED; every fault of the config is a result
  */
 export async function evaluate(
-  dependencies: EvaluateDependencies,
+  dependencies: EvaluatorDependencies,
   request: EvaluateRequest,
   signal?: AbortSignal,
 ): Promise<Evaluation> {
-  const { nix, daemon } = dependencies;
+  const { nix } = dependencies;
   const limits = { ...defaultLimits, ...dependencies.limits, ...request.limits };
-  await mkdir(physicalStoreDirectory(nix.store), { recursive: true });
-  await daemon.ensure();
-  await mkdir(dependencies.runFolder, { recursive: true });
+  await prepareToEvaluate(dependencies);
   // What the config fetches is known only when it gets there: each round finds one more, and the rounds are bounded.
   const fetched = new Map<string, Fetched>();
   for (;;) {
@@ -100,7 +89,7 @@ export async function evaluate(
 const maxFetches = 256;
 
 async function evaluateOnce(
-  dependencies: EvaluateDependencies,
+  dependencies: EvaluatorDependencies,
   request: EvaluateRequest,
   limits: EvaluationLimits,
   fetched: ReadonlyMap<string, Fetched>,
@@ -112,8 +101,22 @@ async function evaluateOnce(
     await mkdir(join(folder, 'out'));
     const startedNs = await writeRequest(join(folder, 'in/request.json'), request, fetched);
 
-    const result = await runEvaluator(dependencies, request, folder, limits, fetched, signal);
-    const seen = await readTrace(join(folder, 'out/trace'), request, result);
+    const result = await runEvaluator(
+      dependencies,
+      {
+        folder,
+        entry: 'evaluate.nix',
+        directory: request.config.directory,
+        lookup: [
+          `nixpkgs=${treeOf(request.sources[request.defaultSource]) ?? `${inside.nix}/lookup`}`,
+          ...Object.values(request.sources).flatMap(({ storePaths }) => storePaths),
+          ...[...fetched.values()].map(fetchedPath),
+        ],
+        limits,
+      },
+      signal,
+    );
+    const seen = await readTrace(join(folder, 'out/trace'), request);
     const variables = new Map(
       variablesAsked(result.stderr).map((name) => [name, request.passEnv?.[name] ?? null] as const),
     );
@@ -173,90 +176,19 @@ export function requestForNix(request: EvaluateRequest): Record<string, unknown>
   };
 }
 
-/** @returns Nix's name of this machine: `x86_64-linux` */
-export function hostSystem(): string {
-  const cpu = { x64: 'x86_64', arm64: 'aarch64', ia32: 'i686', arm: 'armv7l' }[process.arch as string] ?? process.arch;
-  return `${cpu}-${process.platform}`;
+/** @returns the tree of files that `<nixpkgs>` can lead to, or undefined where the source is none */
+function treeOf(source: PreparedSource | undefined): string | undefined {
+  const path = source?.nix['path'];
+  return source?.kind !== 'debian' && typeof path === 'string' ? path : undefined;
 }
 
-async function runEvaluator(
-  dependencies: EvaluateDependencies,
-  request: EvaluateRequest,
-  folder: string,
-  limits: EvaluationLimits,
-  fetched: ReadonlyMap<string, Fetched>,
-  signal?: AbortSignal,
-): Promise<ExecResult> {
-  const { nix, daemon, nixFolder } = dependencies;
-  const source = request.sources[request.defaultSource];
-  const tree = source?.kind !== 'debian' && typeof source?.nix['path'] === 'string' ? source.nix['path'] : undefined;
-  const lookup = [
-    `berth-request=${inside.input}/request.json`,
-    `berth=${inside.nix}`,
-    `nixpkgs=${tree ?? `${inside.nix}/lookup`}`,
-    ...Object.values(request.sources).flatMap(({ storePaths }) => storePaths),
-    ...[...fetched.values()].map(fetchedPath),
-    request.config.directory,
-  ];
-  const command = [
-    ...nix.programs.command('nix-instantiate'),
-    ...['--eval', '--strict', '--json', '--read-write-mode', '--show-trace'],
-    ...lookup.flatMap((path) => ['-I', path]),
-    `${inside.nix}/evaluate.nix`,
-  ];
-  const { NIX_CONFIG = '' } = nix.environment('evaluator');
-  const args = sandboxArguments({
-    directory: request.config.directory,
-    nixFolder,
-    inputFolder: join(folder, 'in'),
-    outputFolder: join(folder, 'out'),
-    storeFolder: physicalStoreDirectory(nix.store),
-    socket: daemon.socket,
-    needs: nix.programs.needs,
-    readable: [],
-    environment: {
-      PATH: '/usr/bin:/bin',
-      HOME: '/homeless',
-      NIX_CONFIG,
-      NIX_CONF_DIR: '/homeless',
-      NIX_REMOTE: `unix://${inside.socket}`,
-    },
-    limits,
-    command,
-  });
-  return exec('bwrap', args, {
-    env: { PATH: nix.environment('client').PATH ?? '/usr/bin:/bin' },
-    timeoutMs: limits.timeMs,
-    maxOutputBytes: limits.outputBytes,
-    ...(signal ? { signal } : {}),
-  });
-}
-
-async function readTrace(file: string, request: EvaluateRequest, result: ExecResult): Promise<PathsSeen> {
+async function readTrace(file: string, request: EvaluateRequest): Promise<PathsSeen> {
   const { directory } = request.config;
   const counts = (path: string) => path === directory || path.startsWith(`${directory}/`);
-  if (!existsSync(file)) throw toolError(result);
   const seen = readStrace(await readFile(file, 'utf8'), counts);
   // Every evaluation asks for the folder itself, which the request names.
   seen.exists.delete(directory);
   return seen;
-}
-
-// Nothing was traced, so the tools themselves failed.
-function toolError(result: ExecResult): BerthError {
-  const last = result.stderr.trim().split('\n').at(-1) ?? '';
-  if (/strace/.test(result.stderr)) {
-    return new BerthError('TOOL_MISSING', `strace could not trace the evaluation: ${last}.`, {
-      hint: 'Install strace, and allow ptrace where it is forbidden (kernel.yama.ptrace_scope, or a container without it).',
-    });
-  }
-  return new BerthError(
-    'TOOL_MISSING',
-    `The sandbox of the evaluation could not be made: ${last || 'bwrap said nothing'}.`,
-    {
-      hint: 'Install bubblewrap, and allow user namespaces for ordinary users.',
-    },
-  );
 }
 
 const variableLine = 'trace: berth-variable:';

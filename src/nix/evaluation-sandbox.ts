@@ -30,8 +30,8 @@ export const inside = {
 } as const;
 
 export interface SandboxOptions {
-  /** The project's folder, shown read-only at its own path. */
-  readonly directory: string;
+  /** The project's folder, shown read-only at its own path; null for what needs none. */
+  readonly directory: string | null;
   /** Berth's `nix` folder. */
   readonly nixFolder: string;
   /** Holds request.json. */
@@ -44,8 +44,6 @@ export interface SandboxOptions {
   readonly socket: string;
   /** Files and folders that Nix's programs need, at their own paths. */
   readonly needs: readonly string[];
-  /** Other folders that the evaluation may read, at their own paths. */
-  readonly readable: readonly string[];
   readonly environment: Readonly<Record<string, string>>;
   readonly limits: EvaluationLimits;
   /** The command that is run and traced. */
@@ -65,8 +63,7 @@ export function sandboxArguments(options: SandboxOptions): string[] {
     ...['--proc', '/proc', '--dev', '/dev', '--tmpfs', '/tmp', '--dir', '/run/berth'],
     ...options.needs.flatMap((path) => ['--ro-bind', path, path]),
     ...['--ro-bind', options.storeFolder, '/nix/store'],
-    ...options.readable.flatMap((path) => ['--ro-bind', path, path]),
-    ...['--ro-bind', options.directory, options.directory],
+    ...(options.directory === null ? [] : ['--ro-bind', options.directory, options.directory]),
     ...['--ro-bind', options.nixFolder, inside.nix],
     ...['--ro-bind', options.inputFolder, inside.input],
     ...['--bind', options.outputFolder, inside.output],

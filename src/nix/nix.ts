@@ -2,12 +2,15 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { digestOf, digestOfJson, type Digest } from '../core/digest.ts';
-import { addToStore } from './add-to-store.ts';
+import { addToStore, narHashOf } from './add-to-store.ts';
 import { createStoreDatabase } from './closure.ts';
 import { collectGarbage, type Collected } from './collect-garbage.ts';
 import { copyFromCache, copyToCache, type CopyOptions } from './copy.ts';
 import { evaluate, removeLeftovers, requestForNix, type EvaluateRequest, type Evaluation } from './evaluate.ts';
 import type { EvaluationLimits } from './evaluation-sandbox.ts';
+import { fetchDeclared, type DeclaredFetch, type Fetched } from './declared-fetches.ts';
+import { listPackages, type ListedPackage } from './list-packages.ts';
+import type { PreparedSource } from '../sources/source.ts';
 import { createGcRoots, type GcRoots } from './gc-roots.ts';
 import { NixDaemon } from './nix-daemon.ts';
 import { createNixProcess, programsIn, type NixProcess, type NixPrograms } from './nix-process.ts';
@@ -45,10 +48,19 @@ export interface Nix {
   evaluationDigest(request: EvaluateRequest): Digest;
   /** Digest of Berth's Nix code. */
   codeDigest(): Digest;
+  /** The packages of a source that is a tree of Nix files. */
+  listPackages(
+    source: PreparedSource,
+    options: { readonly namesOnly: boolean; readonly signal?: AbortSignal },
+  ): Promise<ListedPackage[]>;
+  /** Fetches what is pinned by a hash, or `fetchTree` without one, into the store. */
+  fetch(fetch: Omit<DeclaredFetch, 'key'>, signal?: AbortSignal): Promise<Fetched>;
   realise(paths: readonly string[], options?: RealiseOptions): Promise<Realised>;
   closureOf(paths: readonly string[]): Promise<Closure>;
   /** Those of the paths that are valid. */
   validPaths(paths: readonly string[]): Promise<StorePath[]>;
+  /** The hash of a valid path's NAR, as `sha256-…`. */
+  narHashOf(path: string): Promise<string>;
   addToStore(path: string, name?: string, signal?: AbortSignal): Promise<StorePath>;
   collectGarbage(options?: { readonly dryRun?: boolean; readonly signal?: AbortSignal }): Promise<Collected>;
   copyToCache(cache: string, paths: readonly string[], options?: CopyOptions): Promise<void>;
@@ -98,9 +110,12 @@ export function createNix(options: NixOptions): Nix {
         importFromDerivation: options.settings.allowImportFromDerivation ?? false,
       }),
     codeDigest: digestOfCode,
+    listPackages: (source, listOptions) => listPackages(dependencies, source, listOptions),
+    fetch: (fetch, signal) => fetchDeclared(nix, fetch, signal),
     realise: (paths, realiseOptions) => realise(nix, paths, realiseOptions),
     closureOf: (paths) => database.closureOf(paths),
     validPaths: (paths) => database.validPaths(paths),
+    narHashOf: (path) => narHashOf(nix, path),
     addToStore: (path, name, signal) => addToStore(nix, path, name, signal),
     collectGarbage: (collectOptions) => collectGarbage(nix, collectOptions),
     copyToCache: (cache, paths, copyOptions) => copyToCache(nix, cache, paths, copyOptions),

@@ -9,7 +9,15 @@ import { createNixLog, nameOfDerivation, type BuildLogLine } from './internal-js
 import type { NixProcess } from './nix-process.ts';
 import { isStorePath, type StorePath } from './store.ts';
 
+export interface BinaryCache {
+  readonly url: string;
+  /** `name:base64`: what the cache signs with. */
+  readonly publicKey: string;
+}
+
 export interface RealiseOptions {
+  /** Caches to ask besides those of the settings. */
+  readonly caches?: readonly BinaryCache[];
   readonly emit?: Emit;
   readonly signal?: AbortSignal;
   /** Called with each line of a build's log. */
@@ -44,11 +52,15 @@ export async function realise(
     },
   });
   try {
-    const result = await nix.run('nix-store', ['--realise', ...paths, '--log-format', 'internal-json'], {
-      ...(options.signal ? { signal: options.signal } : {}),
-      onStderrLine: log.add,
-      maxOutputBytes: 512 * 1024 * 1024,
-    });
+    const result = await nix.run(
+      'nix-store',
+      ['--realise', ...paths, '--log-format', 'internal-json', ...cacheOptions(options.caches ?? [])],
+      {
+        ...(options.signal ? { signal: options.signal } : {}),
+        onStderrLine: log.add,
+        maxOutputBytes: 512 * 1024 * 1024,
+      },
+    );
     log.flush();
     if (result.code !== 0) {
       throw buildError({
@@ -68,6 +80,14 @@ export async function realise(
   } finally {
     await file?.close();
   }
+}
+
+function cacheOptions(caches: readonly BinaryCache[]): string[] {
+  if (caches.length === 0) return [];
+  return [
+    ...['--option', 'extra-substituters', caches.map(({ url }) => url).join(' ')],
+    ...['--option', 'extra-trusted-public-keys', caches.map(({ publicKey }) => publicKey).join(' ')],
+  ];
 }
 
 function logWriter(path: string) {
