@@ -15,7 +15,7 @@ import { isLoopback, listenOnSocket, listenOnTcp, parseAddress, type Listener } 
 import { openLogFile } from './log-file.ts';
 import { createMetrics } from './metrics.ts';
 import { locationsOf, settingsDigest, type Locations, type Settings } from './settings.ts';
-import { tryLockInstance, type InstanceLock } from './single-instance.ts';
+import { tryLockHome, type HomeLock } from '../environment/home-lock.ts';
 
 export interface DaemonOptions {
   readonly settings: Settings;
@@ -132,10 +132,10 @@ export async function startDaemon({ settings, managed, waitForLockMs = 0 }: Daem
 }
 
 /** Waits while another daemon has the lock and does not answer; one that answers is there to stay. */
-async function takeLock(places: Locations, home: string, waitMs: number): Promise<InstanceLock> {
+async function takeLock(places: Locations, home: string, waitMs: number): Promise<HomeLock> {
   const deadline = Date.now() + waitMs;
   for (;;) {
-    const lock = tryLockInstance(places.lock);
+    const lock = tryLockHome(places.lock);
     if (lock) return lock;
     const ready = await isReady(places.socket);
     if (ready || Date.now() >= deadline) {

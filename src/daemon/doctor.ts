@@ -3,6 +3,8 @@ import { access, constants, readFile, stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { exec } from '../core/exec.ts';
 import { aptMirrors } from '../sources/debian/mirrors.ts';
+import { readElf } from '../engine/minimal-image/elf.ts';
+import { storeStatistics } from '../nix/store-statistics.ts';
 import { locationsOf, type Settings } from './settings.ts';
 
 export interface Check {
@@ -145,8 +147,7 @@ async function checkBusybox(install: Install): Promise<Check> {
   if (path === undefined) {
     return { name, status: 'missing', detail: 'There is none; the minimal image is made from it.', fix };
   }
-  const content = await readFile(path);
-  if (content.includes('ld-linux')) {
+  if (readElf(await readFile(path))?.isStatic !== true) {
     return {
       name,
       status: 'missing',
@@ -272,7 +273,7 @@ function withoutCredentials(url: string): string {
 
 async function checkStore(settings: Settings): Promise<Check> {
   const name = 'store';
-  const root = settings.store === 'system' ? '/' : join(settings.home, 'store');
+  const root = settings.store === 'system' ? '/' : (settings['store.root'] ?? join(settings.home, 'store'));
   const database = join(root, 'nix/var/nix/db/db.sqlite');
   if (!(await exists(database))) {
     if (settings.store === 'managed')
@@ -285,23 +286,8 @@ async function checkStore(settings: Settings): Promise<Check> {
     };
   }
   try {
-    const { default: Database } = await import('libsql');
-    const db = new Database(database, { readonly: true });
-    try {
-      const row = db
-        .prepare('SELECT count(*) AS paths, coalesce(sum(narSize), 0) AS bytes FROM ValidPaths')
-        .get([]) as {
-        paths: number;
-        bytes: number;
-      };
-      return {
-        name,
-        status: 'ok',
-        detail: `${root} holds ${row.paths} paths, ${(row.bytes / 2 ** 20).toFixed(0)} MiB.`,
-      };
-    } finally {
-      db.close();
-    }
+    const { paths, bytes } = storeStatistics(root);
+    return { name, status: 'ok', detail: `${root} holds ${paths} paths, ${(bytes / 2 ** 20).toFixed(0)} MiB.` };
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     return {

@@ -114,6 +114,8 @@ test('only daemon/settings.ts reads the process environment', () => {
   const readers = sourceFiles()
     .filter((file) => /process\.env\b/.test(readFileSync(file, 'utf8')))
     .map((file) => relative(source, file));
-  // core/exec.ts hands the whole environment on to a program when the caller names none.
-  expect(readers.filter((file) => !['daemon/settings.ts', 'core/exec.ts'].includes(file))).toEqual([]);
+  // core/exec.ts hands the whole environment on to a program when the caller names none, and cli/main.ts to what reads
+  // the settings, which is loaded only when a command needs it.
+  const handOn = ['daemon/settings.ts', 'core/exec.ts', 'cli/main.ts'];
+  expect(readers.filter((file) => !handOn.includes(file))).toEqual([]);
 });

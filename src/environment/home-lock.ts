@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import Database from 'libsql';
 
-export interface InstanceLock {
+export interface HomeLock {
   release(): void;
 }
 
@@ -12,7 +12,7 @@ export interface InstanceLock {
  * left behind by a crash can hold it.
  * @returns the lock, or undefined when another process has it
  */
-export function tryLockInstance(file: string): InstanceLock | undefined {
+export function tryLockHome(file: string): HomeLock | undefined {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
   const database = new Database(file);
   try {
