@@ -13,6 +13,8 @@ export interface ExecOptions {
   readonly timeoutMs?: number;
   /** Bytes of stdout or stderr past which the program is killed. Default 64 MiB. */
   readonly maxOutputBytes?: number;
+  /** Milliseconds that an ended program has to end what it started, after SIGTERM. Default 0: killed at once. */
+  readonly graceMs?: number;
   /** Called with each whole line of stderr as it comes. */
   readonly onStderrLine?: (line: string) => void;
 }
@@ -46,13 +48,22 @@ export async function exec(program: string, args: readonly string[], options: Ex
     });
     let ended: ExecResult['ended'];
     let cancelled = false;
-    const end = () => {
+    const kill = (signal: NodeJS.Signals) => {
       if (child.pid === undefined) return;
       try {
-        process.kill(-child.pid, 'SIGKILL');
+        process.kill(-child.pid, signal);
       } catch (error) {
         if (!isErrno(error, 'ESRCH')) throw error;
       }
+    };
+    let killing: NodeJS.Timeout | undefined;
+    const end = () => {
+      if (options.graceMs === undefined || killing !== undefined) {
+        kill('SIGKILL');
+        return;
+      }
+      kill('SIGTERM');
+      killing = setTimeout(() => kill('SIGKILL'), options.graceMs);
     };
     const timer =
       options.timeoutMs === undefined
@@ -87,6 +98,7 @@ export async function exec(program: string, args: readonly string[], options: Ex
 
     const settle = () => {
       clearTimeout(timer);
+      clearTimeout(killing);
       options.signal?.removeEventListener('abort', onAbort);
     };
     child.on('error', (error) => {

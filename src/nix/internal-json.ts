@@ -76,10 +76,14 @@ export function createNixLog(options: NixLogOptions): NixLog {
   let label = '';
   const reported = new Map<string, string>();
 
+  // What fixed-output derivations download counts; a substituter's own transfers are counted as copied paths. Nix 2.8 does
+  // not tell which build a transfer belongs to, so its address must.
   const countsBytes = (activity: Activity): boolean =>
     activity.type === activityType.copyPath ||
-    // What a fixed-output derivation downloads; a substituter's own transfers are counted as copied paths.
-    (activity.type === activityType.fileTransfer && activities.get(activity.parent)?.type === activityType.build);
+    (activity.type === activityType.fileTransfer &&
+      (activity.parent === 0
+        ? !/(?:\.narinfo|\/nix-cache-info|\/nar\/[^/]+)$/.test(activity.derivation)
+        : activities.get(activity.parent)?.type === activityType.build));
 
   const progress = (force: boolean) => {
     const time = now();

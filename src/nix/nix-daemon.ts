@@ -47,6 +47,11 @@ export class NixDaemon {
     await this.#starting;
   }
 
+  /** The daemon's process, while it runs. */
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
   /** Ends the daemon and what it builds. */
   async stop(): Promise<void> {
     this.#stopped = true;

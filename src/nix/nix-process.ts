@@ -72,7 +72,13 @@ export function createNixProcess(options: NixProcessOptions): NixProcess {
   const run = async (program: NixProgram, args: readonly string[], runOptions: ExecOptions = {}) => {
     mkdirSync(join(home, 'home'), { recursive: true });
     const [command = program, ...words] = options.programs.command(program);
-    return exec(command, [...words, ...args, ...storeArguments()], { env: environment('client'), ...runOptions });
+    // Nix ends its builds and releases its locks when it is told to end; when it is killed, they go on.
+    const ending = { graceMs: 10_000 };
+    return exec(command, [...words, ...args, ...storeArguments()], {
+      env: environment('client'),
+      ...ending,
+      ...runOptions,
+    });
   };
 
   return {

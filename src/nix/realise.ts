@@ -54,7 +54,7 @@ export async function realise(
   try {
     const result = await nix.run(
       'nix-store',
-      ['--realise', ...paths, '--log-format', 'internal-json', ...cacheOptions(options.caches ?? [])],
+      ['--realise', ...paths, '-v', '--log-format', 'internal-json', ...cacheOptions(options.caches ?? [])],
       {
         ...(options.signal ? { signal: options.signal } : {}),
         onStderrLine: log.add,
