@@ -6,7 +6,7 @@ import type { EventBus } from '../core/events.ts';
 import { packageRoot } from '../core/package-root.ts';
 import { refreshLinks } from '../engine/agent/agent-client.ts';
 import { createEmbeddedEngine } from '../engine/embedded/embedded-engine.ts';
-import type { Engine } from '../engine/engine.ts';
+import type { BerthSpec, Engine } from '../engine/engine.ts';
 import { createBerthRecords } from '../environment/berth-records.ts';
 import { createBerths } from '../environment/berths.ts';
 import { createBuildStep } from '../environment/build-step.ts';
@@ -71,7 +71,7 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
       cpus: settings['limits.cpus'],
       pids: settings['limits.pids'],
     },
-    networkOf: (engine) => (settings.network === 'auto' ? (engine === 'docker' ? 'bridge' : 'host') : settings.network),
+    networkOf: (engine) => networkOf(settings, engine),
     nixAccess: nixAccess.open,
     editPackages: () => Promise.reject(new BerthError('NOT_YET', 'Editing a config is not there yet.')),
   });
@@ -143,6 +143,12 @@ async function debianMirrors(settings: Settings): Promise<DebianMirrors> {
 function notYet(kind: LockedSource['kind']): Source {
   const refuse = () => Promise.reject(new BerthError('NOT_YET', `The source ${kind} is not there yet.`));
   return { kind, lock: refuse, prepare: refuse, search: refuse, nearest: refuse };
+}
+
+/** A network of its own with a way out, where the engine can make one. */
+function networkOf(settings: Settings, engine: Engine['name']): BerthSpec['network'] {
+  if (settings.network !== 'auto') return settings.network;
+  return engine === 'docker' || findOnPath('slirp4netns') !== undefined ? 'bridge' : 'none';
 }
 
 function composeEngines(settings: Settings): Engine[] {

@@ -306,7 +306,8 @@ export const settingsTable = {
     schema: z.enum(['auto', 'none', 'host', 'bridge']),
     values: '`auto`, `none`, `host` or `bridge`',
     default: 'auto',
-    meaning: "A berth's network. `auto`: the bridge with the docker engine, the host's with the embedded one.",
+    meaning:
+      "A berth's network. `auto`: a bridge of its own with a way out; with the embedded engine that needs `slirp4netns`, else it is `none`.",
   }),
   idleTimeoutMs: setting({
     variable: 'BERTH_IDLE_TIMEOUT_MS',

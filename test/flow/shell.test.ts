@@ -10,6 +10,8 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createFlow, runIn, type Flow } from '../support/flow.ts';
@@ -106,7 +108,7 @@ describe('up', () => {
       }`,
       'index.html': 'served from a berth',
     });
-    const { name } = await flow.service.up({ path: project, network: 'none' }, flow.context('ports'));
+    const { name } = await up(project);
     const answer = await retry(() => fetch('http://127.0.0.1:18473/'));
     expect(await answer.text()).toBe('served from a berth');
     let log = '';
@@ -119,6 +121,22 @@ describe('up', () => {
     expect(await (await retry(() => fetch('http://127.0.0.1:18473/'))).text()).toBe('served from a berth');
     await flow.service.remove(name);
     await expect(flow.service.get(name)).rejects.toMatchObject({ code: 'BERTH_UNKNOWN' });
+  });
+
+  test('gives the container a network of its own, with a way out and none to the host’s loopback', async () => {
+    const server = createServer((socket) => socket.end('secret')).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const project = await flow.project({ 'config.nix': tools });
+    const { name } = await up(project);
+    const agent = await agentOf(name);
+    expect((await runIn(agent, ['cat', '/proc/net/dev'])).stdout).toContain('tap0');
+    expect((await runIn(agent, ['cat', '/proc/net/route'])).stdout.split('\n')[1]).toMatch(/^tap0\s+00000000/);
+    const connect = `import socket,sys; s=socket.create_connection((sys.argv[1], ${port}), 2); print(s.recv(9))`;
+    for (const host of ['10.0.2.2', '127.0.0.1']) {
+      expect((await runIn(agent, ['python3', '-c', connect, host])).code).not.toBe(0);
+    }
+    server.close();
   });
 
   test('of another project under a name that is taken is refused', async () => {

@@ -25,6 +25,7 @@ import { type Cgroups, findCgroups } from './cgroups.ts';
 import { ociConfig } from './oci-config.ts';
 import { findRuntime, type FoundRuntime } from './find-runtime.ts';
 import { type Runtime, startContainer } from './runtime.ts';
+import { endUserNetwork, startUserNetwork, userNetworkResolvConf } from './user-network.ts';
 
 export interface EmbeddedEngineOptions extends MinimalImageOptions {
   /** Holds everything that the engine keeps. */
@@ -140,7 +141,13 @@ class EmbeddedEngine implements Engine {
   }
 
   async adopt(spec: BerthSpec): Promise<void> {
-    if (this.#initOf(spec.id) !== undefined) await this.#ports.open(spec);
+    if (this.#initOf(spec.id) !== undefined) await this.#openPorts(spec);
+  }
+
+  /** On the host's own network a port that keeps its number is open already. */
+  #openPorts(spec: BerthSpec): Promise<void> {
+    const ports = spec.network === 'host' ? spec.ports.filter(({ host, container }) => host !== container) : spec.ports;
+    return this.#ports.open({ ...spec, ports });
   }
 
   #berth(id: string): string {
@@ -193,11 +200,6 @@ class EmbeddedEngine implements Engine {
   }
 
   async #launchWith(runtime: Runtime, spec: BerthSpec, signal?: AbortSignal): Promise<void> {
-    if (spec.network === 'bridge') {
-      throw new BerthError('LAUNCH_FAILED', 'The embedded engine has no bridge network.', {
-        hint: 'Use --network host or none, or the docker engine. Published ports work with `none` too.',
-      });
-    }
     const { image } = await this.#prepareImage();
     const berth = this.#berth(spec.id);
     try {
@@ -218,11 +220,12 @@ class EmbeddedEngine implements Engine {
     prepareRunDirectory(spec.runDirectory, spec.command);
     const resolvConf = join(berth, 'resolv.conf');
     if (spec.network === 'host') copyFileSync('/etc/resolv.conf', resolvConf);
+    if (spec.network === 'bridge') writeFileSync(resolvConf, userNetworkResolvConf);
     const config = ociConfig({
       spec,
       rootDirectory: join(berth, 'rootfs'),
       sharedDirectory: shared,
-      ...(spec.network === 'host' ? { resolvConf } : {}),
+      ...(spec.network === 'none' ? {} : { resolvConf }),
       ...(runtime.groupsBy === 'runtime' && this.#cgroups.layout ? { cgroupsPath: this.#cgroups.pathOf(spec.id) } : {}),
       ...(isRoot() ? {} : { userNamespace: { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 } }),
     });
@@ -241,12 +244,22 @@ class EmbeddedEngine implements Engine {
         joinFiles: this.#cgroups.joinFiles(spec.id),
         busybox: this.#options.busybox,
       });
-      await wait.ready;
-      await this.#ports.open(spec);
+      const network =
+        spec.network === 'bridge' ? startUserNetwork(this.#pidOf(spec.id), this.#networkPidFile(spec.id)) : undefined;
+      await Promise.all([wait.ready, network]);
+      await this.#openPorts(spec);
     } finally {
       signal?.removeEventListener('abort', abort);
       wait.cancel();
     }
+  }
+
+  #networkPidFile(id: string): string {
+    return join(this.#berth(id), 'network.pid');
+  }
+
+  #pidOf(id: string): number {
+    return Number.parseInt(readFileSync(this.#pidFile(id), 'utf8'), 10);
   }
 
   #pidFile(id: string): string {
@@ -292,6 +305,7 @@ class EmbeddedEngine implements Engine {
 
   /** Removes what a run of the container left outside its bundle. */
   async #clearRun(id: string): Promise<void> {
+    endUserNetwork(this.#networkPidFile(id));
     await this.#cgroups.remove(id);
     await rm(join(this.#options.stateDirectory, 'runtime', id), { recursive: true, force: true });
     await rm(this.#pidFile(id), { force: true });

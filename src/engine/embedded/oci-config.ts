@@ -13,7 +13,7 @@ export interface OciConfigOptions {
   readonly rootDirectory: string;
   /** The host's folder that becomes /berth. */
   readonly sharedDirectory: string;
-  /** A file with the host's resolver settings, where the berth uses the host's network. */
+  /** The berth's /etc/resolv.conf; absent where it has no way out. */
   readonly resolvConf?: string;
   /** Where the runtime is to make or join the control group; absent: it manages none. */
   readonly cgroupsPath?: string;
