@@ -70,6 +70,7 @@ export class NixDaemon {
 
   async #start(): Promise<void> {
     if (this.#stopped) throw new BerthError('INTERNAL', 'The Nix daemon was stopped.');
+    this.#nix.prepare();
     await mkdir(this.#folder, { recursive: true });
     await rm(this.socket, { force: true });
     const [program = 'nix-daemon', ...words] = this.#nix.programs.command('nix-daemon');

@@ -1,9 +1,9 @@
 /** Starts Nix's programs: which ones, against which store, with which settings. Every other file here asks this one. */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { exec, type ExecOptions, type ExecResult } from '../core/exec.ts';
 import { BerthError } from '../core/errors.ts';
-import { nixConfig, type NixSettings } from './nix-settings.ts';
+import { declineBuilds, nixConfig, type NixSettings } from './nix-settings.ts';
 import type { Store } from './store.ts';
 
 /** Nix's stable commands, those that all versions have. */
@@ -43,6 +43,8 @@ export interface NixProcess {
   readonly home: string;
   readonly settings: NixSettings;
   readonly programs: NixPrograms;
+  /** Makes the files that Nix's programs need; run does so by itself. */
+  prepare(): void;
   /** The environment of a program of that kind. */
   environment(kind: 'client' | 'daemon' | 'evaluator'): Record<string, string>;
   /** Options that make a program use the store. */
@@ -55,6 +57,7 @@ export interface NixProcess {
 
 export function createNixProcess(options: NixProcessOptions): NixProcess {
   const home = options.home;
+  const buildHook = join(home, 'decline-builds');
   const environment = (kind: 'client' | 'daemon' | 'evaluator'): Record<string, string> => ({
     ...options.environment,
     HOME: join(home, 'home'),
@@ -63,14 +66,25 @@ export function createNixProcess(options: NixProcessOptions): NixProcess {
     XDG_CONFIG_DIRS: join(home, 'home'),
     XDG_DATA_HOME: join(home, 'home'),
     XDG_STATE_HOME: join(home, 'home'),
-    NIX_CONFIG: nixConfig(options.settings, kind),
+    NIX_CONFIG: nixConfig(options.settings, kind, buildHook),
     // The host's nix.conf is for the host's store.
     ...(options.store.kind === 'managed' ? { NIX_CONF_DIR: join(home, 'home') } : {}),
   });
   const storeArguments = () => (options.store.kind === 'managed' ? ['--store', options.store.root] : []);
 
-  const run = async (program: NixProgram, args: readonly string[], runOptions: ExecOptions = {}) => {
+  let prepared = false;
+  const prepare = () => {
+    if (prepared) return;
     mkdirSync(join(home, 'home'), { recursive: true });
+    // Written beside and renamed: other processes of the same home may be running it.
+    const temporary = `${buildHook}.${String(process.pid)}`;
+    writeFileSync(temporary, declineBuilds, { mode: 0o755 });
+    renameSync(temporary, buildHook);
+    prepared = true;
+  };
+
+  const run = async (program: NixProgram, args: readonly string[], runOptions: ExecOptions = {}) => {
+    prepare();
     const [command = program, ...words] = options.programs.command(program);
     // Nix ends its builds and releases its locks when it is told to end; when it is killed, they go on.
     const ending = { graceMs: 10_000 };
@@ -86,6 +100,7 @@ export function createNixProcess(options: NixProcessOptions): NixProcess {
     home,
     settings: options.settings,
     programs: options.programs,
+    prepare,
     environment,
     storeArguments,
     run,

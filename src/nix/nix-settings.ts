@@ -27,9 +27,10 @@ export interface NixSettings {
  * @param settings what the user may choose
  * @param kind of the process that reads it: `client` does the work itself or asks the host's daemon, `daemon` serves
  *   untrusted clients, `evaluator` runs a config in the sandbox
+ * @param buildHook a program that declines every build: see declineBuilds
  * @returns the text for NIX_CONFIG
  */
-export function nixConfig(settings: NixSettings, kind: 'client' | 'daemon' | 'evaluator'): string {
+export function nixConfig(settings: NixSettings, kind: 'client' | 'daemon' | 'evaluator', buildHook: string): string {
   const lines: [string, string][] = [
     ['experimental-features', 'nix-command flakes'],
     ['substituters', settings.substituters.join(' ')],
@@ -43,6 +44,9 @@ export function nixConfig(settings: NixSettings, kind: 'client' | 'daemon' | 'ev
     ['sandbox', settings.sandbox === false ? 'false' : 'true'],
     ['sandbox-fallback', 'false'],
     ['sandbox-paths', settings.sandboxShell ? `/bin/sh=${settings.sandboxShell}` : ''],
+    // Nothing is built on other machines; Nix would start itself anew for each run just to find that out.
+    ['builders', ''],
+    ['build-hook', buildHook],
     ['max-jobs', String(settings.maxJobs ?? 'auto')],
     ['cores', String(settings.cores ?? 0)],
     ['timeout', String(settings.buildTimeoutSeconds ?? 0)],
@@ -70,3 +74,12 @@ export function nixConfig(settings: NixSettings, kind: 'client' | 'daemon' | 'ev
   }
   return lines.map(([name, value]) => `${name} = ${value}`.trimEnd()).join('\n');
 }
+
+/**
+ * The build hook of a Nix that has no other machines, a shell script: Nix asks it for each build, it answers once for all of
+ * them. The protocol is that of nix/src/build-remote.
+ */
+export const declineBuilds = `#!/bin/sh
+echo '# decline-permanently' >&2
+exec cat >/dev/null
+`;
