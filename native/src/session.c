@@ -27,6 +27,9 @@ struct output {
 };
 static struct output outputs[2] = {{-1, FRAME_STDOUT, STREAM_WINDOW}, {-1, FRAME_STDERR, STREAM_WINDOW}};
 
+/* Milliseconds that a client gets to close its end after it was told how the command ended. */
+#define CLOSE_WAIT_MS 2000
+
 static int child = -1, child_status, child_ended;
 static int master = -1;
 static int client_left, detached;
@@ -276,6 +279,23 @@ static void wait_for_events(void) {
   }
 }
 
+/* The client may still be writing, for example the end of its input. If the connection were closed before it has read
+ * the exit, that write would fail, and Node drops what it has not read when a write fails. So the client closes first. */
+__attribute__((noreturn)) static void let_client_close(void) {
+  char rest[4096];
+  long end = now_ms() + CLOSE_WAIT_MS;
+  for (;;) {
+    long left = end - now_ms();
+    if (left <= 0) break;
+    struct time_spec timeout = {left / 1000, left % 1000 * 1000000};
+    struct pollfd wait = {connection, POLLIN, 0};
+    if (sys_poll(&wait, 1, &timeout) <= 0) break;
+    long got = sys_read(connection, rest, sizeof rest);
+    if (got <= 0 && got != -EINTR) break;
+  }
+  sys_exit(0);
+}
+
 __attribute__((noreturn)) static void attend_command(void) {
   set_nonblocking(connection, 1);
   for (;;) {
@@ -292,7 +312,7 @@ __attribute__((noreturn)) static void attend_command(void) {
   set_nonblocking(connection, 0);
   flush_outgoing();
   send_frame(connection, FRAME_EXIT, payload, sizeof payload);
-  sys_exit(0);
+  let_client_close();
 }
 
 static int open_null(int flags) {
