@@ -194,6 +194,19 @@ export const catalogue = {
     meaning: 'The mirror no longer has a file that the lock names.',
     hint: 'Run `berth lock --update` to use what the mirror has now.',
   },
+  // Images
+  IMAGE_INVALID: {
+    ...user,
+    exitCode: 65,
+    meaning: 'An image, or what one is to be made of, is not of the form that the OCI specification asks for.',
+    hint: 'Check where the image comes from; the message names the part that is wrong.',
+  },
+  LAYER_UNREADABLE: {
+    ...system,
+    exitCode: 74,
+    meaning: 'A store path could not be put into an image layer: it is not there, cannot be read or has changed.',
+    hint: 'Run `berth doctor --fix`, which checks the store and fetches what is damaged.',
+  },
   // Berths and engines
   BERTH_UNKNOWN: { ...user, exitCode: 66, meaning: 'There is no berth of that name or id.', hint: 'See `berth ps`.' },
   NAME_TAKEN: {
