@@ -13,6 +13,8 @@
   variables ? { },
   # Packages added to the derivation's own.
   extraPackages ? [ ],
+  # The same, whose programs are found before all others.
+  firstPackages ? [ ],
   # A list of strings, or null.
   command ? null,
   # The FHS view's store path, or null for the derivation's own `berthFhs`.
@@ -65,16 +67,17 @@ builtins.derivation (
       value = variables.${builtins.elemAt names index};
     }) (builtins.length names)
   )
-  // optional (extraPackages != [ ]) (
+  // optional (firstPackages ++ extraPackages != [ ]) (
     if inputs ? berthPath then
       {
         berthPath = builtins.concatStringsSep ":" (
-          (if inputs.berthPath == "" then [ ] else [ inputs.berthPath ])
+          map (package: "${package}/bin") firstPackages
+          ++ (if inputs.berthPath == "" then [ ] else [ inputs.berthPath ])
           ++ map (package: "${package}/bin") extraPackages
         );
       }
     else
-      { nativeBuildInputs = (inputs.nativeBuildInputs or [ ]) ++ extraPackages; }
+      { nativeBuildInputs = firstPackages ++ (inputs.nativeBuildInputs or [ ]) ++ extraPackages; }
   )
   // optional (command != null) { berthCommand = builtins.toJSON command; }
   // optional (view != null) { berthFhs = view; }

@@ -1,7 +1,7 @@
 # The evaluator's entry: reads the request, loads the config, whatever its shape, and says what it means, as
 # src/config/evaluated-config.ts has it. Each problem is a code of src/core/errors.ts with the place in the config.
 let
-  request = builtins.fromJSON (builtins.readFile <berth-request>);
+  request = import ./request.nix;
 
   inherit (import ./errors.nix) fail failAt;
   inherit (import ./load.nix { inherit request; }) importFile sources fetchTree;
@@ -316,15 +316,20 @@ let
         actual = describe value;
       };
 
+  # For an environment with Nix.
+  container = import ./container { inherit request; };
+  withNix = request.withNix or false;
+
   environment = import ./environment.nix {
     inherit (meaning)
       derivation
-      variables
       command
       fhs
       pathSuffix
       ;
+    variables = (if withNix then container.variables else { }) // meaning.variables;
     extraPackages = meaning.extra;
+    firstPackages = if withNix then [ container.package ] else [ ];
     tools = sources.default.coreutils or sources.default.busybox or null;
   };
 in

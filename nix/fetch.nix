@@ -14,9 +14,15 @@ let
     let
       key = builtins.hashString "sha256" (builtins.toJSON { inherit fetcher arguments; });
     in
-    request.fetched.${key} or (fail "FETCH_NEEDED" { inherit fetcher arguments key; });
+    if request.inside or false then
+      # A container's own evaluation fetches by itself.
+      builtins.${fetcher} arguments
+    else
+      request.fetched.${key} or (fail "FETCH_NEEDED" { inherit fetcher arguments key; });
 
   unpinned = fetcher: url: fail "FETCH_UNPINNED" { inherit fetcher; url = toString url; };
+
+  outPathOf = value: if builtins.isAttrs value then value.outPath else value;
 
   file =
     fetcher: arguments:
@@ -27,7 +33,7 @@ let
     if hash == "" then
       unpinned fetcher (set.url or "")
     else
-      withContext (result fetcher set).outPath;
+      withContext (outPathOf (result fetcher set));
 
   tree = value: value // { outPath = withContext value.outPath; };
 in

@@ -9,7 +9,11 @@ let
   # Reports each variable that is asked for (src/nix/evaluate.ts reads it from the trace lines), then gives its value.
   getEnv =
     name:
-    builtins.trace "berth-variable:${builtins.toJSON name}" (request.passedVariables.${name} or "");
+    # A container's own evaluation has the container's variables.
+    if request.inside or false then
+      builtins.getEnv name
+    else
+      builtins.trace "berth-variable:${builtins.toJSON name}" (request.passedVariables.${name} or "");
 
   lookup = toString <nixpkgs>;
 

@@ -2,7 +2,7 @@
 # nix/load.nix takes imports of this file over; the file itself serves imports from elsewhere.
 arguments:
 (import ../sources.nix {
-  request = builtins.fromJSON (builtins.readFile <berth-request>);
+  request = import ../request.nix;
   importFile = import;
 }).importDefault
   arguments

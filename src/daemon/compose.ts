@@ -12,7 +12,7 @@ import { createBerths } from '../environment/berths.ts';
 import { createBuildStep } from '../environment/build-step.ts';
 import { createService } from '../environment/create-service.ts';
 import { createEvaluateStep } from '../environment/evaluate-step.ts';
-import { createNixAccess } from '../environment/nix-access.ts';
+import { createNixAccess, usesNix } from '../environment/nix-access.ts';
 import { createEnvironmentRecords, openStateDatabase } from '../environment/records.ts';
 import type { BerthService } from '../environment/service.ts';
 import { createSourceLocks } from '../environment/source-locks.ts';
@@ -26,6 +26,8 @@ import { findOnPath, toolEnvironment, type Settings } from './settings.ts';
 
 export interface Composition {
   readonly service: BerthService;
+  /** Whether something that runs needs this process even when nobody asks it anything. */
+  readonly needed: () => Promise<boolean>;
   readonly close: () => Promise<void>;
 }
 
@@ -76,10 +78,20 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
     editPackages: () => Promise.reject(new BerthError('NOT_YET', 'Editing a config is not there yet.')),
   });
   await berths.recover(engines, bus.emitter('daemon'));
+  const nixIsUsed = async () => {
+    for (const { spec, engine: name } of berths.all()) {
+      const engine = engines.find((candidate) => candidate.name === name);
+      if (usesNix(spec) && (await engine?.inspect(spec.id))?.state === 'running') return true;
+    }
+    return false;
+  };
+  // Berths outlive the daemon that made them; what they speak to is started again.
+  if (await nixIsUsed()) await nixAccess.open();
   const flushing = setInterval(() => records.flush(), flushMs);
 
   return {
     service,
+    needed: nixIsUsed,
     async close() {
       clearInterval(flushing);
       await nixAccess.close();

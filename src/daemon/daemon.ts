@@ -65,7 +65,7 @@ export async function startDaemon({ settings, managed, waitForLockMs = 0 }: Daem
     const history = createEventHistory(bus);
     const metrics = createMetrics(bus, activity);
     const shutdown = new AbortController();
-    const { service, close: closeService } = await compose(settings, bus);
+    const { service, needed, close: closeService } = await compose(settings, bus);
     closers.push(closeService);
 
     let stopping = false;
@@ -121,7 +121,7 @@ export async function startDaemon({ settings, managed, waitForLockMs = 0 }: Daem
     await writeFileAtomically(places.pidFile, `${process.pid}\n`);
     closers.push(() => rm(places.pidFile, { force: true }));
     if (managed && settings.idleTimeoutMs > 0) {
-      closers.push(whenIdleFor(settings.idleTimeoutMs, activity.idleForMs, () => leave('it had no work')));
+      closers.push(whenIdleFor(settings.idleTimeoutMs, activity.idleForMs, needed, () => leave('it had no work')));
     }
     emit({ type: 'daemon.started', version, pid: process.pid });
     return { addresses: listeners.map((listener) => listener.address), ended, stop };
@@ -168,16 +168,28 @@ function listenTcp(settings: Settings & { listen: string }, fetch: Parameters<ty
 }
 
 /** @returns a function that ends the watch */
-function whenIdleFor(ms: number, idleForMs: () => number, onIdle: () => void): () => void {
+function whenIdleFor(
+  ms: number,
+  idleForMs: () => number,
+  needed: () => Promise<boolean>,
+  onIdle: () => void,
+): () => void {
   let timer: NodeJS.Timeout;
-  const check = (): void => {
-    const left = ms - idleForMs();
+  let ended = false;
+  const check = async (): Promise<void> => {
+    // An answer that can't be had, such as an engine's that is away, holds the daemon as little as none.
+    const stays = ms - idleForMs() <= 0 && (await needed().catch(() => false));
+    const left = stays ? ms : ms - idleForMs();
+    if (ended) return;
     if (left <= 0) onIdle();
     else schedule(left);
   };
   const schedule = (left: number): void => {
-    timer = setTimeout(check, Math.max(left, 10));
+    timer = setTimeout(() => void check(), Math.max(left, 10));
   };
   schedule(ms);
-  return () => clearTimeout(timer);
+  return () => {
+    ended = true;
+    clearTimeout(timer);
+  };
 }

@@ -13,7 +13,7 @@ import type { BuildStep } from './build-step.ts';
 import type { EvaluateStep } from './evaluate-step.ts';
 import { explainStages } from './explain.ts';
 import { inPhase, prepare, type Prepared } from './prepare.ts';
-import type { NixAccess } from './nix-access.ts';
+import { usesNix, type NixAccess } from './nix-access.ts';
 import type { EnvironmentRecords } from './records.ts';
 import type {
   BerthService,
@@ -178,6 +178,7 @@ export function createService(options: ServiceOptions): BerthService {
     },
     async start(nameOrId, context) {
       const record = berths.find(nameOrId);
+      if (usesNix(record.spec)) await options.nixAccess();
       await berths.start(engineNamed(record.engine), record, context);
       return summarise(record);
     },

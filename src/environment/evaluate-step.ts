@@ -71,6 +71,7 @@ export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
           sources,
           defaultSource: defaultSourceName,
           extraPackages: request.withNix ? options.nixPackages(locks.defaultKind(config)) : [],
+          withNix: request.withNix ?? false,
           passEnv: request.passEnv ?? {},
           allowUnfree: options.evaluator.allowUnfree,
           system: options.evaluator.system,

@@ -40,6 +40,8 @@ export interface EvaluateRequest {
   readonly passEnv?: Readonly<Record<string, string>>;
   /** Names of packages to add to what the config has. */
   readonly extraPackages?: readonly string[];
+  /** Makes the environment one from within which Nix can be used: see nix/container. */
+  readonly withNix?: boolean;
   readonly allowUnfree?: boolean;
   readonly limits?: Partial<EvaluationLimits>;
 }
@@ -172,6 +174,7 @@ export function requestForNix(request: EvaluateRequest): Record<string, unknown>
     defaultSource: request.defaultSource,
     passedVariables: request.passEnv ?? {},
     extraPackages: request.extraPackages ?? [],
+    withNix: request.withNix ?? false,
     allowUnfree: request.allowUnfree ?? false,
   };
 }
