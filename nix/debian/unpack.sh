@@ -12,7 +12,11 @@ extract() {
   case $name in
     *.xz) ar -p "$deb" "$name" | unxz -c | tar -x -o -f - -C "$2" ;;
     *.gz) ar -p "$deb" "$name" | gunzip -c | tar -x -o -f - -C "$2" ;;
-    *) ar -p "$deb" "$name" | tar -x -o -f - -C "$2" ;;
+    *.tar) ar -p "$deb" "$name" | tar -x -o -f - -C "$2" ;;
+    *)
+      echo "$package: cannot unpack $name of the package: only xz, gzip and plain archives are known" >&2
+      exit 1
+      ;;
   esac
 }
 mkdir -p "$out"
@@ -30,6 +34,10 @@ for directory in bin sbin lib lib32 lib64 libx32 libo32; do
     ln -s "usr/$directory" "$directory"
   fi
 done
+
+# A module of Node finds others in the folders above where it really is, which is this package: so the shared folder of
+# all modules is shown there too.
+if [ -d usr/share/nodejs ] && ! [ -e usr/share/node_modules ]; then ln -s /usr/share/nodejs usr/share/node_modules; fi
 
 mkdir .berth
 # A relative link that leaves its folder for another package's file, or for a folder that others may add to, says the same
