@@ -73,7 +73,7 @@ export class NixDaemon {
     this.#nix.prepare();
     await mkdir(this.#folder, { recursive: true });
     await rm(this.socket, { force: true });
-    const [program = 'nix-daemon', ...words] = this.#nix.programs.command('nix-daemon');
+    const [program = 'nix-daemon', ...words] = this.#nix.command('nix-daemon');
     // It ends with this process, however that ends.
     const args = ['--pdeathsig', 'TERM', '--', program, ...words, ...this.#nix.storeArguments()];
     const child = spawn('setpriv', args, {

@@ -1,5 +1,5 @@
 /** Starts Nix's programs: which ones, against which store, with which settings. Every other file here asks this one. */
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, realpathSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { exec, type ExecOptions, type ExecResult } from '../core/exec.ts';
 import { BerthError } from '../core/errors.ts';
@@ -47,6 +47,8 @@ export interface NixProcess {
   prepare(): void;
   /** The environment of a program of that kind. */
   environment(kind: 'client' | 'daemon' | 'evaluator'): Record<string, string>;
+  /** The command that runs a program, as programs.command says it, with what keeps it off the host's own store. */
+  command(program: NixProgram): readonly string[];
   /** Options that make a program use the store. */
   storeArguments(): string[];
   /** Runs a program against the store to its end. A non-zero exit is a result. */
@@ -61,16 +63,31 @@ export function createNixProcess(options: NixProcessOptions): NixProcess {
   const environment = (kind: 'client' | 'daemon' | 'evaluator'): Record<string, string> => ({
     ...options.environment,
     HOME: join(home, 'home'),
+    // Nix wants a name even of a user that has no account, as in many containers.
+    USER: 'berth',
     XDG_CACHE_HOME: join(home, 'cache'),
     XDG_CONFIG_HOME: join(home, 'home'),
     XDG_CONFIG_DIRS: join(home, 'home'),
     XDG_DATA_HOME: join(home, 'home'),
     XDG_STATE_HOME: join(home, 'home'),
     NIX_CONFIG: nixConfig(options.settings, kind, buildHook),
-    // The host's nix.conf is for the host's store.
-    ...(options.store.kind === 'managed' ? { NIX_CONF_DIR: join(home, 'home') } : {}),
+    // The host's nix.conf is for the host's store; and Nix looks for channels in the host's /nix, whoever may read it.
+    ...(options.store.kind === 'managed'
+      ? { NIX_CONF_DIR: join(home, 'home'), NIX_STATE_DIR: join(home, 'state') }
+      : {}),
   });
   const storeArguments = () => (options.store.kind === 'managed' ? ['--store', options.store.root] : []);
+
+  let inHostStore: boolean | undefined;
+  const hides = () => {
+    if (options.store.kind !== 'managed') return false;
+    inHostStore ??= isInHostStore(options.programs.command('nix-store')[0] ?? '', options.environment['PATH'] ?? '');
+    return !inHostStore;
+  };
+  const commandOf = (program: NixProgram) => [
+    ...(hides() ? hidingHostStore(options.store) : []),
+    ...options.programs.command(program),
+  ];
 
   let prepared = false;
   const prepare = () => {
@@ -85,7 +102,7 @@ export function createNixProcess(options: NixProcessOptions): NixProcess {
 
   const run = async (program: NixProgram, args: readonly string[], runOptions: ExecOptions = {}) => {
     prepare();
-    const [command = program, ...words] = options.programs.command(program);
+    const [command = program, ...words] = commandOf(program);
     // Nix ends its builds and releases its locks when it is told to end; when it is killed, they go on.
     const ending = { graceMs: 10_000 };
     return exec(command, [...words, ...args, ...storeArguments()], {
@@ -102,6 +119,7 @@ export function createNixProcess(options: NixProcessOptions): NixProcess {
     programs: options.programs,
     prepare,
     environment,
+    command: commandOf,
     storeArguments,
     run,
     async require(program, args, runOptions) {
@@ -112,6 +130,27 @@ export function createNixProcess(options: NixProcessOptions): NixProcess {
       });
     },
   };
+}
+
+/**
+ * Nix 2.8 looks at the host's /nix/store even where its store is elsewhere, and moves there what a failed build has left.
+ * Where the host has a /nix that Nix itself is not installed in, it is run where the managed store is in its place.
+ */
+function hidingHostStore(store: Store): string[] {
+  if (!existsSync('/nix')) return [];
+  const folder = join(store.root, 'nix');
+  mkdirSync(folder, { recursive: true });
+  const user = process.getuid?.() === 0 ? [] : ['--user', '--map-current-user', '--keep-caps'];
+  // The shell becomes the program, so that signals reach it.
+  const script = 'mount --bind "$0" /nix && exec "$@"';
+  return ['unshare', ...user, '--mount', '--propagation', 'private', 'sh', '-c', script, folder];
+}
+
+/** @returns whether the program is installed in the host's /nix */
+function isInHostStore(command: string, path: string): boolean {
+  const files = command.includes('/') ? [command] : path.split(':').map((folder) => join(folder, command));
+  const file = files.find((candidate) => existsSync(candidate));
+  return file !== undefined && realpathSync(file).startsWith('/nix/');
 }
 
 function lastLine(text: string): string {

@@ -170,6 +170,16 @@ describe('a fixed-output derivation', () => {
   });
 });
 
+it("leaves the host's own store alone, even with what failed", async () => {
+  const before = hostStore();
+  await failureOf(fixture.nix.realise([await instantiate(fetchurl('http://127.0.0.1:1/other', '2'.repeat(64)))]));
+  expect(hostStore()).toEqual(before);
+});
+
+function hostStore(): string[] {
+  return existsSync('/nix/store') ? readdirSync('/nix/store') : [];
+}
+
 describe('a full disk', () => {
   it.skipIf(process.getuid?.() !== 0)('is told as such, and nothing half-made is left', async () => {
     const root = join(fixture.root, 'small');
