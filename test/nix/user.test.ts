@@ -30,6 +30,3 @@ it('evaluates in the sandbox, builds in a store of its own, and tells the closur
   const processes = execFileSync('ps', ['-eo', 'uid=,stat=,args='], { encoding: 'utf8' });
   expect(processes.split('\n').filter((line) => /^\s*64321\s+[^Z]/.test(line))).toEqual([]);
 });
-  expect(processes.split('\n').filter((line) => line.trim().startsWith('64321'))).toEqual([]);
-  expect(existsSync('/nix')).toBe(false);
-});
