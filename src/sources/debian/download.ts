@@ -88,7 +88,7 @@ async function downloadByHash(urls: readonly string[], sha256: string, options: 
   }
   if (wrong !== undefined) {
     throw new BerthError('HASH_MISMATCH', `${wrong} does not have the SHA-256 ${sha256} that is signed for it.`, {
-      hint: 'The mirror may be in the middle of an update: try again in some minutes, or choose another mirror.',
+      hint: 'Run `berth lock --update debian`, or set a snapshot mirror that keeps old releases; if the lock is new, the mirror is being updated: try again in some minutes.',
     });
   }
   if (missing !== undefined) {
