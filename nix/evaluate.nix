@@ -208,9 +208,11 @@ let
         if commandValue == null then
           null
         else if commandValue == [ ] then
-          wrong "command" "a list of text with at least the program" commandValue
+          wrong "command" "a list of text and paths with at least the program" commandValue
         else
-          listOf "command" "a list of text" builtins.isString (value: value);
+          listOf "command" "a list of text and paths" (value: builtins.isString value || builtins.isPath value) (
+            value: "${value}"
+          );
 
       ports = listOf "ports" "a list of port numbers from 1 to 65535" (
         port: builtins.isInt port && port >= 1 && port <= 65535

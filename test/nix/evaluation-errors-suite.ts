@@ -141,7 +141,7 @@ export function evaluationErrorsSuite(makeFixture: () => Promise<NixFixture>): v
       what: 'a command that is text',
       config: '{ pkgs, ... }: {\n  command = "hello";\n}',
       code: 'CONFIG_TYPE',
-      message: /^`command` must be a list of text/,
+      message: /^`command` must be a list of text and paths/,
       location: 'config.nix:2',
     },
     {
