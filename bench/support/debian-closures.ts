@@ -76,7 +76,7 @@ function fakeStorePath(name: string, version: string): string {
     text += alphabet[Number(hash & 31n)] ?? '0';
     hash >>= 5n;
   }
-  return `/nix/store/${text}-${name}_${version.replace(/^\d+:/, '').replace(/[^0-9a-zA-Z+\-._?=]/g, '.')}`;
+  return `/nix/store/${text}-${name}-${version.replace(/^\d+:/, '').replace(/[^0-9a-zA-Z+\-._?=]/g, '.')}`;
 }
 
 /** @returns the closure of some packages of the graph; names that the graph lacks are an error */
@@ -177,4 +177,10 @@ export function drawCorpus(graph: PackageGraph, options: CorpusOptions): { closu
   const byPath = new Map([...graph.paths.values()].map((path) => [path.path, path]));
   const closures = drawConfigs(names, options).map((picks) => closureIn(byPath, rootsOf(graph, picks)));
   return { closures, names };
+}
+
+/** @returns a function that tells which package a path of the graph is */
+export function packageOf(graph: PackageGraph): (path: string) => string {
+  const names = new Map([...graph.paths].map(([name, { path }]) => [path, name]));
+  return (path) => names.get(path) ?? path;
 }

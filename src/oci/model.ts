@@ -130,7 +130,7 @@ export function parseManifestOrIndex(
   what: string,
 ): { readonly manifest: Manifest } | { readonly index: Index } {
   const { mediaType, manifests } = parseDocument(
-    z.looseObject({ mediaType: z.string().optional(), manifests: z.unknown() }),
+    z.looseObject({ mediaType: z.string().optional(), manifests: z.unknown().optional() }),
     bytes,
     what,
   );

@@ -10,6 +10,8 @@ export const canonicalOrderSchema = z.object({
   name: z.string(),
   /** Raised whenever it is learned anew; a digest belongs to one version. */
   version: z.number().int().positive(),
+  /** How many of the groups, from the bottom, have a learned place; the others are light and stand above by weight. */
+  placed: z.number().int().nonnegative(),
   /** From the bottom of the stack up: a group's weight in bytes, and the names of its packages. */
   groups: z.array(z.tuple([z.number(), z.array(z.string())])),
 });

@@ -8,17 +8,19 @@ import { type CanonicalOrder, indexOrder, packageNames, placeOf } from './canoni
 
 interface Group {
   readonly members: number[];
-  /** Decides which groups share the last layer: the published weight, so that it does not depend on the closure. */
+  /** Bytes, as published for a known group, so that they do not depend on the closure. */
   readonly weight: number;
+  /** Learned place from the bottom, or Infinity. */
   readonly place: number;
+  /** Tells groups without a place apart. */
   readonly name: string;
 }
 
 /**
  * @param order the published order
- * @returns the rule. Packages that the order does not know get a layer each above the known ones, larger first by powers
- *   of two and then by name, so that these too stand in an order that does not depend on the config. Where there are
- *   more groups than layers, the lightest share the last layer.
+ * @returns the rule. Groups with a learned place come first. Above them stand those without one and each package that
+ *   the order does not know, larger first by powers of two and then by name: an order that does not depend on the
+ *   config either. Where there are more groups than layers, the lightest share the last layer.
  */
 export function canonicalRule(order: CanonicalOrder): LayerRule {
   const index = indexOrder(order);
@@ -26,17 +28,17 @@ export function canonicalRule(order: CanonicalOrder): LayerRule {
     const indexed = indexClosure(closure);
     const groups = new Map<string, Group>();
     for (const [member, path] of indexed.paths.entries()) {
-      const size = indexed.sizes[member] ?? 0;
-      const place = placeOf(index, path);
-      const key = place === undefined ? path : String(place);
+      const known = placeOf(index, path);
+      const key = known === undefined ? path : String(known);
       const group = groups.get(key);
       if (group) group.members.push(member);
       else {
         groups.set(key, {
           members: [member],
-          weight: place === undefined ? size : (order.groups[place]?.[0] ?? 0),
-          place: place ?? order.groups.length + 64 - Math.floor(Math.log2(size + 1)),
-          name: place === undefined ? `${packageNames(path).at(-1) ?? ''} ${path}` : '',
+          weight: known === undefined ? (indexed.sizes[member] ?? 0) : (order.groups[known]?.[0] ?? 0),
+          place: known !== undefined && known < order.placed ? known : Infinity,
+          name:
+            known === undefined ? `${packageNames(path).at(-1) ?? ''} ${path}` : (order.groups[known]?.[1][0] ?? ''),
         });
       }
     }
@@ -49,5 +51,11 @@ export function canonicalRule(order: CanonicalOrder): LayerRule {
 }
 
 function inOrder(a: Group, b: Group): number {
-  return a.place - b.place || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
+  if (a.place !== b.place) return a.place < b.place ? -1 : 1;
+  if (a.place !== Infinity) return 0;
+  return sizeClass(b.weight) - sizeClass(a.weight) || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
+}
+
+function sizeClass(bytes: number): number {
+  return Math.floor(Math.log2(bytes + 1));
 }

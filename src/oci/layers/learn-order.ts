@@ -17,6 +17,8 @@ export type SeenClosure = readonly SeenPackage[];
 export interface LearnOptions {
   readonly name: string;
   readonly version: number;
+  /** How many layers a learned image may have in learned places; the lighter groups stand above. Default 80. */
+  readonly maxPlaced?: number;
   /** Sweeps over all groups at most; it usually ends after four or five. */
   readonly sweeps?: number;
   /** Called after each sweep with the mean ratio of ChainID bytes to union bytes. */
@@ -30,7 +32,8 @@ export interface LearnOptions {
 export function learnOrder(corpora: readonly (readonly SeenClosure[])[], options: LearnOptions): CanonicalOrder {
   const groups = groupTogether(corpora.flat());
   const problem = problemOf(corpora, groups);
-  let order = [...groups.keys()].sort(
+  const { heavy, light } = byWeight(problem, options.maxPlaced ?? 80);
+  let order = [...heavy].sort(
     (a, b) =>
       (problem.sizes[b] ?? 0) * (problem.members[b]?.length ?? 0) -
         (problem.sizes[a] ?? 0) * (problem.members[a]?.length ?? 0) || a - b,
@@ -51,7 +54,8 @@ export function learnOrder(corpora: readonly (readonly SeenClosure[])[], options
   return {
     name: options.name,
     version: options.version,
-    groups: order.map((group) => [Math.round(problem.sizes[group] ?? 0), [...(groups[group] ?? [])]]),
+    placed: heavy.length,
+    groups: [...order, ...light].map((group) => [Math.round(problem.sizes[group] ?? 0), [...(groups[group] ?? [])]]),
   };
 }
 
@@ -115,6 +119,23 @@ function problemOf(corpora: readonly (readonly SeenClosure[])[], groups: readonl
     corpusOf: Int32Array.from(corpusOf),
     byteCost: Float64Array.from(byteCost),
   };
+}
+
+/**
+ * Tells the groups that are worth a learned place from light ones. An image with more groups than layers puts its
+ * lightest together; if those stood among the others, its stack would leave the common one at the first of them. So the
+ * lightest stand above all others in every image.
+ */
+function byWeight(problem: Problem, maxPlaced: number): { heavy: number[]; light: number[] } {
+  const sorted = [...problem.sizes.keys()].sort((a, b) => (problem.sizes[b] ?? 0) - (problem.sizes[a] ?? 0) || a - b);
+  const placed = problem.corpusOf.map(() => 0);
+  const full = sorted.findIndex((group) => {
+    const members = problem.members[group] ?? new Int32Array();
+    for (const closure of members) placed[closure] = (placed[closure] ?? 0) + 1;
+    return members.some((closure) => (placed[closure] ?? 0) > maxPlaced);
+  });
+  const count = full === -1 ? sorted.length : full;
+  return { heavy: sorted.slice(0, count), light: sorted.slice(count) };
 }
 
 /** Sorts closures by the stack that they have so far: equal numbers, equal stacks. Grows upwards, layer by layer. */
