@@ -1,7 +1,7 @@
 /** All wiring: settings in, the service and what must be closed out. Nothing else builds adapters. */
 import { join } from 'node:path';
+import { editPackages } from '../config/edit-packages.ts';
 import { findConfig } from '../config/find-config.ts';
-import { BerthError } from '../core/errors.ts';
 import type { EventBus } from '../core/events.ts';
 import { packageRoot } from '../core/package-root.ts';
 import { refreshLinks } from '../engine/agent/agent-client.ts';
@@ -21,6 +21,7 @@ import { createNix, type Nix } from '../nix/nix.ts';
 import { aptChecksValidUntil, aptMirrors, withSecurity, type DebianMirrors } from '../sources/debian/mirrors.ts';
 import { createDebianSource } from '../sources/debian/source.ts';
 import { nixStorePaths } from '../sources/debian/store-paths.ts';
+import { createNixpkgsSource } from '../sources/nixpkgs/source.ts';
 import type { LockedSource, Source } from '../sources/source.ts';
 import { findOnPath, toolEnvironment, type Settings } from './settings.ts';
 
@@ -75,7 +76,7 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
     },
     networkOf: (engine) => networkOf(settings, engine),
     nixAccess: nixAccess.open,
-    editPackages: () => Promise.reject(new BerthError('NOT_YET', 'Editing a config is not there yet.')),
+    editPackages,
   });
   await berths.recover(engines, bus.emitter('daemon'));
   const nixIsUsed = async () => {
@@ -142,7 +143,13 @@ async function composeSources(settings: Settings, nix: Nix): Promise<Record<Lock
     ...(settings['debian.suite'] === null ? {} : { suite: settings['debian.suite'] }),
     ...(settings['debian.keyring'] === null ? {} : { keyrings: [settings['debian.keyring']] }),
   });
-  return { debian, nixpkgs: notYet('nixpkgs'), path: notYet('path') };
+  const tree = { nix, folder: join(settings.home, 'nixpkgs') };
+  const nixpkgs = createNixpkgsSource({
+    ...tree,
+    ...(settings['nixpkgs.url'] === null ? {} : { url: settings['nixpkgs.url'] }),
+    ...(settings['nixpkgs.rev'] === null ? {} : { rev: settings['nixpkgs.rev'] }),
+  });
+  return { debian, nixpkgs, path: createNixpkgsSource({ ...tree, kind: 'path' }) };
 }
 
 async function debianMirrors(settings: Settings): Promise<DebianMirrors> {
@@ -150,11 +157,6 @@ async function debianMirrors(settings: Settings): Promise<DebianMirrors> {
   const main = settings['debian.mirror'] === null ? found.main : [settings['debian.mirror']];
   if (settings['debian.securityMirror'] !== null) return { main, security: [settings['debian.securityMirror']] };
   return settings['debian.mirror'] === null ? found : withSecurity({ main, security: [] });
-}
-
-function notYet(kind: LockedSource['kind']): Source {
-  const refuse = () => Promise.reject(new BerthError('NOT_YET', `The source ${kind} is not there yet.`));
-  return { kind, lock: refuse, prepare: refuse, search: refuse, nearest: refuse };
 }
 
 /** A network of its own with a way out, where the engine can make one. */
