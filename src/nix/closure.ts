@@ -5,6 +5,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'libsql';
+import { z } from 'zod';
 import { BerthError } from '../core/errors.ts';
 import type { NixProcess } from './nix-process.ts';
 import { isStorePath, type Closure, type StorePath } from './store.ts';
@@ -21,7 +22,18 @@ const closureQuery = `
       select r.reference from Refs r join closure c on r.referrer = c.id
     )
   select v.path as path, v.narSize as bytes from closure c join ValidPaths v on v.id = c.id order by v.path`;
+const pathsQuery = 'select id, path, narSize as bytes from ValidPaths order by path';
+const referencesQuery = 'select referrer, reference from Refs where referrer != reference';
 const validQuery = 'select path from ValidPaths where path in (select value from json_each(?))';
+
+/** All valid paths, sorted. */
+export interface StoreGraph {
+  readonly paths: readonly StorePath[];
+  /** NAR sizes in bytes, by the paths' numbers. */
+  readonly bytes: readonly number[];
+  /** What each path refers to, without itself, by numbers. */
+  readonly references: readonly (readonly number[])[];
+}
 
 /** Reads a store's database. Opened once, kept open; every query sees what is committed then. */
 export interface StoreDatabase {
@@ -29,13 +41,15 @@ export interface StoreDatabase {
   closureOf(paths: readonly string[]): Promise<Closure>;
   /** @returns those of the paths that are valid */
   validPaths(paths: readonly string[]): Promise<StorePath[]>;
+  /** @returns the whole store */
+  graph(): Promise<StoreGraph>;
   close(): void;
 }
 
 export function createStoreDatabase(nix: NixProcess): StoreDatabase {
   const folder = join(nix.store.root, 'nix/var/nix/db');
   let database: Database.Database | undefined;
-  let statements: { closure: Database.Statement; valid: Database.Statement } | undefined;
+  let statements: Record<'closure' | 'valid' | 'paths' | 'references', Database.Statement> | undefined;
 
   const open = () => {
     if (statements) return statements;
@@ -43,7 +57,12 @@ export function createStoreDatabase(nix: NixProcess): StoreDatabase {
     try {
       // Read-only, yet with the write-ahead log: what other processes have committed is seen.
       database = new Database(join(folder, 'db.sqlite'), { readonly: true, timeout: 10_000 });
-      statements = { closure: database.prepare(closureQuery), valid: database.prepare(validQuery) };
+      statements = {
+        closure: database.prepare(closureQuery),
+        valid: database.prepare(validQuery),
+        paths: database.prepare(pathsQuery),
+        references: database.prepare(referencesQuery),
+      };
       return statements;
     } catch {
       // For example a store of another user's, whose shared memory file can't be opened.
@@ -81,6 +100,20 @@ export function createStoreDatabase(nix: NixProcess): StoreDatabase {
       const invalid = new Set(result.stdout.split('\n'));
       return paths.filter((path): path is StorePath => isStorePath(path) && !invalid.has(path));
     },
+    async graph() {
+      const queries = open();
+      if (!queries) return askGraph(nix);
+      const rows = queries.paths.all() as { id: number; path: StorePath; bytes: number | null }[];
+      const numbers = new Map(rows.map((row, number) => [row.id, number]));
+      const references: number[][] = rows.map(() => []);
+      for (const row of queries.references.all() as { referrer: number; reference: number }[]) {
+        const from = numbers.get(row.referrer);
+        const to = numbers.get(row.reference);
+        // A path that was registered between the two queries is not known to the first.
+        if (from !== undefined && to !== undefined) references[from]?.push(to);
+      }
+      return { paths: rows.map((row) => row.path), bytes: rows.map((row) => row.bytes ?? 0), references };
+    },
     close() {
       database?.close();
       database = undefined;
@@ -95,6 +128,29 @@ function readSchema(folder: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+const pathInfoSchema = z.array(
+  z.looseObject({ path: z.string(), narSize: z.number().optional(), references: z.array(z.string()).optional() }),
+);
+
+/** The graph as `nix path-info` tells it: a list of objects up to Nix 2.18, an object by paths after that. */
+async function askGraph(nix: NixProcess): Promise<StoreGraph> {
+  const told: unknown = JSON.parse(await nix.require('nix', ['path-info', '--all', '--json']));
+  const list = Array.isArray(told)
+    ? told
+    : Object.entries(told as Record<string, object | null>).flatMap(([path, info]) =>
+        info ? [{ ...info, path }] : [],
+      );
+  const infos = pathInfoSchema.parse(list).sort((a, b) => (a.path < b.path ? -1 : 1));
+  const numbers = new Map(infos.map((info, number) => [info.path, number]));
+  return {
+    paths: infos.map((info) => info.path as StorePath),
+    bytes: infos.map((info) => info.narSize ?? 0),
+    references: infos.map((info, number) =>
+      (info.references ?? []).map((path) => numbers.get(path)).filter((it) => it !== undefined && it !== number),
+    ) as number[][],
+  };
 }
 
 async function askNix(nix: NixProcess, paths: readonly string[]): Promise<{ path: string; bytes: number }[]> {

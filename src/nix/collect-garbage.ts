@@ -11,19 +11,25 @@ export interface Collected {
   readonly freedBytes: number | null;
 }
 
+export interface CollectOptions {
+  readonly dryRun?: boolean;
+  readonly signal?: AbortSignal;
+  /** Called when Nix has read all roots: what is made or rooted from then on is safe from this collection. */
+  readonly onRootsRead?: () => void;
+}
+
 /**
  * @param options dryRun: deletes nothing, only tells
  * @throws BerthError CANCELLED, INTERNAL
  */
-export async function collectGarbage(
-  nix: NixProcess,
-  options: { readonly dryRun?: boolean; readonly signal?: AbortSignal } = {},
-): Promise<Collected> {
-  const result = await nix.run(
-    'nix-store',
-    ['--gc', ...(options.dryRun ? ['--print-dead'] : [])],
-    options.signal ? { signal: options.signal } : {},
-  );
+export async function collectGarbage(nix: NixProcess, options: CollectOptions = {}): Promise<Collected> {
+  const result = await nix.run('nix-store', ['--gc', ...(options.dryRun ? ['--print-dead'] : [])], {
+    ...(options.signal ? { signal: options.signal } : {}),
+    // The same words from Nix 2.8 to 2.34.
+    onStderrLine: (line) => {
+      if (/^(deleting garbage|determining live|deleting unused|deleting ')/.test(line)) options.onRootsRead?.();
+    },
+  });
   if (result.code !== 0) {
     throw new BerthError('INTERNAL', `Collecting garbage failed: ${result.stderr.trim().split('\n').at(-1) ?? ''}`);
   }

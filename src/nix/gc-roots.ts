@@ -7,6 +7,8 @@ import { isErrno } from '../core/files.ts';
 import { isStorePath, type Store, type StorePath } from './store.ts';
 
 export interface GcRoots {
+  /** Absolute path of the folder that holds the links. */
+  readonly folder: string;
   /** Makes or moves a root. @param name letters, digits, `.`, `_`, `-`, `+` */
   add(name: string, path: StorePath): Promise<void>;
   /** Removing one that is gone is no error. */
@@ -14,9 +16,12 @@ export interface GcRoots {
   list(): Promise<{ readonly name: string; readonly path: StorePath }[]>;
 }
 
-/** Berth's roots are links in a folder of their own, below the store's. */
-export function createGcRoots(store: Store): GcRoots {
-  const folder = join(store.root, 'nix/var/nix/gcroots/berth');
+/**
+ * Berth's roots are links in a folder of their own, below the store's.
+ * @param owner a name for whose roots they are, where several homes share the store: each has roots of its own
+ */
+export function createGcRoots(store: Store, owner = ''): GcRoots {
+  const folder = join(store.root, 'nix/var/nix/gcroots/berth', owner);
   const linkOf = (name: string) => {
     if (!/^[A-Za-z0-9_+-][A-Za-z0-9._+-]*$/.test(name)) {
       throw new BerthError('INTERNAL', `\`${name}\` can't be the name of a garbage-collection root.`);
@@ -24,6 +29,7 @@ export function createGcRoots(store: Store): GcRoots {
     return join(folder, name);
   };
   return {
+    folder,
     async add(name, path) {
       const link = linkOf(name);
       await mkdir(folder, { recursive: true });

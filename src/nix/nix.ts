@@ -3,8 +3,8 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { digestOf, digestOfJson, type Digest } from '../core/digest.ts';
 import { addToStore, narHashOf } from './add-to-store.ts';
-import { createStoreDatabase } from './closure.ts';
-import { collectGarbage, type Collected } from './collect-garbage.ts';
+import { createStoreDatabase, type StoreGraph } from './closure.ts';
+import { collectGarbage, type Collected, type CollectOptions } from './collect-garbage.ts';
 import { copyFromCache, copyToCache, type CopyOptions } from './copy.ts';
 import { evaluate, removeLeftovers, requestForNix, type EvaluateRequest, type Evaluation } from './evaluate.ts';
 import type { EvaluationLimits } from './evaluation-sandbox.ts';
@@ -62,7 +62,9 @@ export interface Nix {
   /** The hash of a valid path's NAR, as `sha256-…`. */
   narHashOf(path: string): Promise<string>;
   addToStore(path: string, name?: string, signal?: AbortSignal): Promise<StorePath>;
-  collectGarbage(options?: { readonly dryRun?: boolean; readonly signal?: AbortSignal }): Promise<Collected>;
+  /** The whole store: every valid path with its size and what it refers to. */
+  graph(): Promise<StoreGraph>;
+  collectGarbage(options?: CollectOptions): Promise<Collected>;
   copyToCache(cache: string, paths: readonly string[], options?: CopyOptions): Promise<void>;
   copyFromCache(
     cache: string,
@@ -95,7 +97,7 @@ export function createNix(options: NixOptions): Nix {
 
   return {
     store: options.store,
-    roots: createGcRoots(options.store),
+    roots: createGcRoots(options.store, digestOf(options.home).slice('sha256:'.length, 'sha256:'.length + 12)),
     process: nix,
     version: () => (version ??= detectVersion(nix)),
     async evaluate(request, signal) {
@@ -115,6 +117,7 @@ export function createNix(options: NixOptions): Nix {
     realise: (paths, realiseOptions) => realise(nix, paths, realiseOptions),
     closureOf: (paths) => database.closureOf(paths),
     validPaths: (paths) => database.validPaths(paths),
+    graph: () => database.graph(),
     narHashOf: (path) => narHashOf(nix, path),
     addToStore: (path, name, signal) => addToStore(nix, path, name, signal),
     collectGarbage: (collectOptions) => collectGarbage(nix, collectOptions),
