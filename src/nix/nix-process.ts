@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { exec, type ExecOptions, type ExecResult } from '../core/exec.ts';
 import { BerthError } from '../core/errors.ts';
 import { declineBuilds, nixConfig, type NixSettings } from './nix-settings.ts';
-import type { Store } from './store.ts';
+import { storePathOf, type Store, type StorePath } from './store.ts';
 
 /** Nix's stable commands, those that all versions have. */
 export type NixProgram = 'nix' | 'nix-store' | 'nix-instantiate' | 'nix-daemon' | 'nix-env' | 'nix-prefetch-url';
@@ -49,6 +49,8 @@ export interface NixProcess {
   environment(kind: 'client' | 'daemon' | 'evaluator'): Record<string, string>;
   /** The command that runs a program, as programs.command says it, with what keeps it off the host's own store. */
   command(program: NixProgram): readonly string[];
+  /** Where Nix itself is, when it is installed in the host's own store. */
+  hostStorePath(): StorePath | undefined;
   /** Options that make a program use the store. */
   storeArguments(): string[];
   /** Runs a program against the store to its end. A non-zero exit is a result. */
@@ -78,14 +80,15 @@ export function createNixProcess(options: NixProcessOptions): NixProcess {
   });
   const storeArguments = () => (options.store.kind === 'managed' ? ['--store', options.store.root] : []);
 
-  let inHostStore: boolean | undefined;
-  const hides = () => {
-    if (options.store.kind !== 'managed') return false;
-    inHostStore ??= isInHostStore(options.programs.command('nix-store')[0] ?? '', options.environment['PATH'] ?? '');
-    return !inHostStore;
+  let installed: { path: StorePath | undefined } | undefined;
+  const hostStorePathOfNix = () => {
+    installed ??= {
+      path: hostStorePath(options.programs.command('nix-store')[0] ?? '', options.environment['PATH'] ?? ''),
+    };
+    return installed.path;
   };
   const commandOf = (program: NixProgram) => [
-    ...(hides() ? hidingHostStore(options.store) : []),
+    ...(options.store.kind === 'managed' && hostStorePathOfNix() === undefined ? hidingHostStore(options.store) : []),
     ...options.programs.command(program),
   ];
 
@@ -120,6 +123,7 @@ export function createNixProcess(options: NixProcessOptions): NixProcess {
     prepare,
     environment,
     command: commandOf,
+    hostStorePath: hostStorePathOfNix,
     storeArguments,
     run,
     async require(program, args, runOptions) {
@@ -146,11 +150,11 @@ function hidingHostStore(store: Store): string[] {
   return ['unshare', ...user, '--mount', '--propagation', 'private', 'sh', '-c', script, folder];
 }
 
-/** @returns whether the program is installed in the host's /nix */
-function isInHostStore(command: string, path: string): boolean {
+/** @returns the store path of the host's own store that the program is installed in, or undefined */
+function hostStorePath(command: string, path: string): StorePath | undefined {
   const files = command.includes('/') ? [command] : path.split(':').map((folder) => join(folder, command));
   const file = files.find((candidate) => existsSync(candidate));
-  return file !== undefined && realpathSync(file).startsWith('/nix/');
+  return file === undefined ? undefined : storePathOf(realpathSync(file));
 }
 
 function lastLine(text: string): string {

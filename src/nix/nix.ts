@@ -1,5 +1,5 @@
 /** Nix in Berth's words: everything that the rest of Berth does with it goes through this. */
-import { readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { digestOf, digestOfJson, type Digest } from '../core/digest.ts';
 import { addToStore, narHashOf } from './add-to-store.ts';
@@ -16,7 +16,7 @@ import { NixDaemon } from './nix-daemon.ts';
 import { createNixProcess, programsIn, type NixProcess, type NixPrograms } from './nix-process.ts';
 import type { NixSettings } from './nix-settings.ts';
 import { realise, type Realised, type RealiseOptions } from './realise.ts';
-import type { Closure, Store, StorePath } from './store.ts';
+import { physicalPath, type Closure, type Store, type StorePath } from './store.ts';
 import { detectVersion, type NixVersion } from './version.ts';
 
 export interface NixOptions {
@@ -95,13 +95,29 @@ export function createNix(options: NixOptions): Nix {
   let codeDigest: Digest | undefined;
   const digestOfCode = () => (codeDigest ??= folderDigest(options.nixFolder));
 
+  const roots = createGcRoots(options.store, digestOf(options.home).slice('sha256:'.length, 'sha256:'.length + 12));
+
+  async function firstEvaluation(): Promise<void> {
+    await removeLeftovers(runFolder);
+    // In the sandbox, /nix/store is the managed store: a Nix that is installed in the host's must be there too.
+    const itself = options.store.kind === 'managed' ? nix.hostStorePath() : undefined;
+    if (itself === undefined) return;
+    if (!existsSync(physicalPath(options.store, itself))) {
+      // The host's store is found by its own state folder.
+      const env = nix.environment('client');
+      delete env['NIX_STATE_DIR'];
+      await nix.require('nix', ['copy', '--no-check-sigs', '--from', 'auto', itself], { env });
+    }
+    await roots.add('nix-itself', itself);
+  }
+
   return {
     store: options.store,
-    roots: createGcRoots(options.store, digestOf(options.home).slice('sha256:'.length, 'sha256:'.length + 12)),
+    roots,
     process: nix,
     version: () => (version ??= detectVersion(nix)),
     async evaluate(request, signal) {
-      await (clean ??= removeLeftovers(runFolder));
+      await (clean ??= firstEvaluation());
       return evaluate(dependencies, request, signal);
     },
     evaluationDigest: (request) =>
@@ -112,7 +128,10 @@ export function createNix(options: NixOptions): Nix {
         importFromDerivation: options.settings.allowImportFromDerivation ?? false,
       }),
     codeDigest: digestOfCode,
-    listPackages: (source, listOptions) => listPackages(dependencies, source, listOptions),
+    async listPackages(source, listOptions) {
+      await (clean ??= firstEvaluation());
+      return listPackages(dependencies, source, listOptions);
+    },
     fetch: (fetch, signal) => fetchDeclared(nix, fetch, signal),
     realise: (paths, realiseOptions) => realise(nix, paths, realiseOptions),
     closureOf: (paths) => database.closureOf(paths),

@@ -14,6 +14,12 @@ export interface UserScript {
   /** The user's home. */
   readonly home: string;
   run(...args: string[]): Promise<ExecResult>;
+  /** Runs it as this user, by a command that takes `node script args…` after its own words. */
+  runBy(
+    command: readonly string[],
+    environment: Readonly<Record<string, string>>,
+    ...args: string[]
+  ): Promise<ExecResult>;
   close(): void;
 }
 
@@ -33,29 +39,22 @@ export async function asUser(file: string): Promise<UserScript> {
     format: 'cjs',
     external: ['libsql'],
   });
+  const id = String(uid);
+  const start = (
+    [program = '', ...words]: readonly string[],
+    environment: Readonly<Record<string, string>>,
+    args: string[],
+  ) =>
+    exec(program, [...words, process.execPath, script, ...args], {
+      cwd: home,
+      env: { PATH: process.env['PATH'] ?? '', HOME: home, NODE_PATH: join(repository, 'node_modules'), ...environment },
+      timeoutMs: 240_000,
+    });
   return {
     home,
     run: (...args) =>
-      exec(
-        'setpriv',
-        [
-          '--reuid',
-          String(uid),
-          '--regid',
-          String(uid),
-          '--clear-groups',
-          '--no-new-privs',
-          '--',
-          process.execPath,
-          script,
-          ...args,
-        ],
-        {
-          cwd: home,
-          env: { PATH: process.env['PATH'] ?? '', HOME: home, NODE_PATH: join(repository, 'node_modules') },
-          timeoutMs: 240_000,
-        },
-      ),
+      start(['setpriv', '--reuid', id, '--regid', id, '--clear-groups', '--no-new-privs', '--'], {}, args),
+    runBy: (command, environment, ...args) => start(command, environment, args),
     close() {
       removeStore(home);
       rmSync(root, { recursive: true, force: true });
