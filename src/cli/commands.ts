@@ -73,6 +73,21 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import('./commands/remove.ts')).removeCommand,
   },
   {
+    name: 'seed',
+    summary: 'Have packages in the store before they are needed',
+    load: async () => (await import('./commands/seed.ts')).seedCommand,
+  },
+  {
+    name: 'gc',
+    summary: 'Drop what nothing needs',
+    load: async () => (await import('./commands/gc.ts')).gcCommand,
+  },
+  {
+    name: 'du',
+    summary: 'Tell what environments and seeds take of the store',
+    load: async () => (await import('./commands/du.ts')).duCommand,
+  },
+  {
     name: 'serve',
     summary: 'Run the daemon in the foreground',
     load: async () => (await import('./commands/serve.ts')).serveCommand,

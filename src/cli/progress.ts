@@ -28,6 +28,8 @@ const words: Readonly<Record<Phase, string>> = {
   build: 'Building',
   materialise: 'Preparing the environment',
   start: 'Starting',
+  copy: 'Copying',
+  collect: 'Collecting garbage',
 };
 const frames = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 const redrawMs = 80;

@@ -12,6 +12,16 @@ import type {
   UpRequest,
   UpResult,
 } from '../environment/service.ts';
+import type {
+  DiskUsage,
+  GarbageReport,
+  SeedAddRequest,
+  SeedMoveRequest,
+  SeedsAdded,
+  SeedsMoved,
+  SeedSuggestion,
+  SeedSummary,
+} from '../environment/storage.ts';
 import type { PackageMatch } from '../sources/source.ts';
 import { readEvents } from './sse.ts';
 import { readAnswer, type Transport } from './transport.ts';
@@ -55,6 +65,16 @@ export interface Client {
   search(path: string | undefined, query: string, limit: number, options?: CallOptions): Promise<PackageMatch[]>;
   addPackages(path: string, names: readonly string[], options?: CallOptions): Promise<PackagesEdited>;
   removePackages(path: string, names: readonly string[], options?: CallOptions): Promise<PackagesEdited>;
+  addSeeds(request: SeedAddRequest, options?: CallOptions): Promise<SeedsAdded>;
+  listSeeds(options?: CallOptions): Promise<SeedSummary[]>;
+  removeSeeds(names: readonly string[], options?: CallOptions): Promise<void>;
+  exportSeeds(file: string, request: SeedMoveRequest, options?: CallOptions): Promise<SeedsMoved>;
+  importSeeds(file: string, trust: boolean, options?: CallOptions): Promise<SeedsMoved>;
+  pushSeeds(place: string, request: SeedMoveRequest, options?: CallOptions): Promise<SeedsMoved>;
+  pullSeeds(place: string, trust: boolean, options?: CallOptions): Promise<SeedsMoved>;
+  suggestSeeds(limit: number, options?: CallOptions): Promise<SeedSuggestion[]>;
+  collectGarbage(dryRun: boolean, options?: CallOptions): Promise<GarbageReport>;
+  diskUsage(options?: CallOptions): Promise<DiskUsage>;
   daemon(options?: CallOptions): Promise<DaemonInfo>;
   /** Tells the daemon to leave once it has no work. */
   stopDaemon(options?: CallOptions): Promise<void>;
@@ -108,6 +128,21 @@ export function createClient(transport: Transport): Client {
     },
     addPackages: (path, names, options) => work('POST', '/v1/packages/add', { path, names }, options),
     removePackages: (path, names, options) => work('POST', '/v1/packages/remove', { path, names }, options),
+    addSeeds: (request, options) => work('POST', '/v1/seeds', request, options),
+    listSeeds: async (options) => (await ask<{ seeds: SeedSummary[] }>('GET', '/v1/seeds', undefined, options)).seeds,
+    async removeSeeds(names, options) {
+      await ask('POST', '/v1/seeds/remove', { names }, options);
+    },
+    exportSeeds: (file, request, options) => work('POST', '/v1/seeds/export', { file, ...request }, options),
+    importSeeds: (file, trust, options) => work('POST', '/v1/seeds/import', { file, trust }, options),
+    pushSeeds: (place, request, options) => work('POST', '/v1/seeds/push', { place, ...request }, options),
+    pullSeeds: (place, trust, options) => work('POST', '/v1/seeds/pull', { place, trust }, options),
+    async suggestSeeds(limit, options) {
+      const path = `/v1/seeds/suggestions?limit=${limit}`;
+      return (await ask<{ suggestions: SeedSuggestion[] }>('GET', path, undefined, options)).suggestions;
+    },
+    collectGarbage: (dryRun, options) => work('POST', '/v1/garbage-collections', { dryRun }, options),
+    diskUsage: (options) => ask('GET', '/v1/disk-usage', undefined, options),
     daemon: (options) => ask('GET', '/v1/daemon', undefined, options),
     async stopDaemon(options) {
       await ask('POST', '/v1/daemon/stop', undefined, options);

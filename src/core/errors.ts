@@ -194,6 +194,19 @@ export const catalogue = {
     meaning: 'The mirror no longer has a file that the lock names.',
     hint: 'Run `berth lock --update` to use what the mirror has now.',
   },
+  // Seeds
+  SEED_UNKNOWN: {
+    ...user,
+    exitCode: 66,
+    meaning: 'There is no seed of that name.',
+    hint: 'See `berth seed list`.',
+  },
+  SEED_ARCHIVE_INVALID: {
+    ...user,
+    exitCode: 65,
+    meaning: 'A file or cache does not hold seeds as Berth writes them, or is damaged.',
+    hint: 'Write it again with `berth seed export` or `berth seed push`.',
+  },
   // Images
   IMAGE_INVALID: {
     ...user,

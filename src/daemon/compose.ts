@@ -1,4 +1,5 @@
 /** All wiring: settings in, the service and what must be closed out. Nothing else builds adapters. */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { editPackages } from '../config/edit-packages.ts';
 import { findConfig } from '../config/find-config.ts';
@@ -11,13 +12,23 @@ import { createBerthRecords } from '../environment/berth-records.ts';
 import { createBerths } from '../environment/berths.ts';
 import { createBuildStep } from '../environment/build-step.ts';
 import { createService } from '../environment/create-service.ts';
+import { createStorage } from '../environment/create-storage.ts';
 import { createEvaluateStep } from '../environment/evaluate-step.ts';
+import { createGarbageGuard } from '../environment/garbage-guard.ts';
+import { createGarbageCollector } from '../environment/garbage.ts';
 import { createNixAccess, usesNix } from '../environment/nix-access.ts';
+import { prepareHeld } from '../environment/prepare.ts';
 import { createEnvironmentRecords, openStateDatabase } from '../environment/records.ts';
+import { createSeedTransfer } from '../environment/seed-transfer.ts';
+import { createSeeds } from '../environment/seeds.ts';
 import type { BerthService } from '../environment/service.ts';
+import { createSourceKeeper } from '../environment/source-keeper.ts';
 import { createSourceLocks } from '../environment/source-locks.ts';
+import { createStorageRecords } from '../environment/storage-records.ts';
+import type { StorageService } from '../environment/storage.ts';
 import { hostSystem } from '../nix/evaluate.ts';
 import { createNix, type Nix } from '../nix/nix.ts';
+import { physicalPath } from '../nix/store.ts';
 import { aptChecksValidUntil, aptMirrors, withSecurity, type DebianMirrors } from '../sources/debian/mirrors.ts';
 import { createDebianSource } from '../sources/debian/source.ts';
 import { nixStorePaths } from '../sources/debian/store-paths.ts';
@@ -27,6 +38,7 @@ import { findOnPath, toolEnvironment, type Settings } from './settings.ts';
 
 export interface Composition {
   readonly service: BerthService;
+  readonly storage: StorageService;
   /** Whether something that runs needs this process even when nobody asks it anything. */
   readonly needed: () => Promise<boolean>;
   readonly close: () => Promise<void>;
@@ -39,11 +51,21 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
   const nix = composeNix(settings);
   const database = openStateDatabase(join(settings.home, 'state.db'));
   const records = createEnvironmentRecords(database);
-  const locks = createSourceLocks({ sources: await composeSources(settings, nix), defaultKind: settings.source });
+  const storageRecords = createStorageRecords(database);
+  const sourceKeeper = createSourceKeeper(nix, storageRecords, (path) => existsSync(physicalPath(nix.store, path)));
+  const guard = createGarbageGuard();
+  const locks = createSourceLocks({
+    sources: await composeSources(settings, nix),
+    defaultKind: settings.source,
+    keep: (source, lockFile) => sourceKeeper.keep(source, lockFile),
+    fallback: (kind) => sourceKeeper.newest(kind),
+  });
+  const build = createBuildStep({ nix, records, logDirectory: join(settings.home, 'log/builds') });
   const evaluate = createEvaluateStep({
     nix,
     records,
     locks,
+    reachable: (evaluated) => build.reachable(evaluated),
     evaluator: {
       code: nix.codeDigest(),
       system: hostSystem(),
@@ -64,7 +86,8 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
     findConfig,
     locks,
     evaluate,
-    build: createBuildStep({ nix, records, logDirectory: join(settings.home, 'log/builds') }),
+    build,
+    guard,
     records,
     berths,
     engines,
@@ -90,8 +113,45 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
   if (await nixIsUsed()) await nixAccess.open();
   const flushing = setInterval(() => records.flush(), flushMs);
 
+  const seeds = createSeeds({
+    nix,
+    records: storageRecords,
+    locks,
+    findConfig,
+    prepare: (request, context) =>
+      prepareHeld(request, context, { findConfig, evaluate: evaluate.run, build: build.run }, guard),
+    directory: join(settings.home, 'seeds'),
+  });
+  const storage = createStorage({
+    nix,
+    seeds,
+    transfer: createSeedTransfer({
+      nix,
+      seeds,
+      records: storageRecords,
+      sources: sourceKeeper,
+      directory: join(settings.home, 'tmp'),
+      environment: toolEnvironment(),
+    }),
+    collector: createGarbageCollector({
+      nix,
+      records,
+      storage: storageRecords,
+      berths,
+      build,
+      guard,
+      keepDays: settings['gc.keepDays'],
+      agingFolders: [join(settings.home, 'log/builds'), join(settings.home, 'debian/downloads')],
+      berthsDirectory: join(settings.home, 'berths'),
+    }),
+    berths,
+    records,
+    storage: storageRecords,
+  });
+
   return {
     service,
+    storage,
     needed: nixIsUsed,
     async close() {
       clearInterval(flushing);

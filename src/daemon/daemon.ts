@@ -65,7 +65,7 @@ export async function startDaemon({ settings, managed, waitForLockMs = 0 }: Daem
     const history = createEventHistory(bus);
     const metrics = createMetrics(bus, activity);
     const shutdown = new AbortController();
-    const { service, needed, close: closeService } = await compose(settings, bus);
+    const { service, storage, needed, close: closeService } = await compose(settings, bus);
     closers.push(closeService);
 
     let stopping = false;
@@ -99,6 +99,7 @@ export async function startDaemon({ settings, managed, waitForLockMs = 0 }: Daem
 
     const api = createApi({
       service,
+      storage,
       bus,
       activity,
       history,

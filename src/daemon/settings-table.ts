@@ -263,6 +263,13 @@ export const settingsTable = {
     default: 'auto',
     meaning: 'What runs containers. `auto` takes the first that works here, in this order.',
   }),
+  'gc.keepDays': setting({
+    variable: 'BERTH_GC_KEEP_DAYS',
+    schema: whole,
+    values: 'days',
+    default: 14,
+    meaning: 'How long `berth gc` keeps an environment, a trace or a log that nothing uses.',
+  }),
   'docker.socket': setting({
     variable: 'BERTH_DOCKER_SOCKET',
     schema: optionalText,

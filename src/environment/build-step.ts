@@ -2,12 +2,12 @@
  * Keys 2 and 3, the derivation and the closure: an environment whose derivation was built before is not built again while
  * its output is in the store; one that was collected comes back from a binary cache or a build by itself.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import type { EvaluatedConfig } from '../config/evaluated-config.ts';
 import { BerthError } from '../core/errors.ts';
 import { SingleFlight } from '../core/single-flight.ts';
 import type { Nix } from '../nix/nix.ts';
-import { physicalPath } from '../nix/store.ts';
+import { isStorePath, physicalPath, type StorePath } from '../nix/store.ts';
 import type { Environment } from './environment.ts';
 import type { Built } from './prepare.ts';
 import { readEnvironment } from './read-environment.ts';
@@ -26,6 +26,10 @@ export interface BuildStep {
   readonly run: (evaluated: EvaluatedConfig, context: WorkContext) => Promise<Built>;
   /** @returns the environment of an evaluation, when it is built and in the store */
   known(evaluated: EvaluatedConfig): Environment | undefined;
+  /** @returns how it can be had without another evaluation, if at all */
+  reachable(evaluated: EvaluatedConfig): 'built' | 'derivation' | undefined;
+  /** @returns the derivations that are being built */
+  building(): ReadonlySet<string>;
 }
 
 /** @returns the name of the garbage-collection root that keeps an environment */
@@ -33,9 +37,22 @@ export function rootNameOf(drvPath: string): string {
   return `environment-${drvPath.slice('/nix/store/'.length).split('-')[0] ?? ''}`;
 }
 
+/** @returns the name of the root that keeps a derivation while it is built */
+export function buildingNameOf(drvPath: string): string {
+  return rootNameOf(drvPath).replace('environment-', 'building-');
+}
+
+/** @returns the first output of a derivation's file: `Derive([("out","/nix/store/…","","")],…` */
+function outputOf(derivation: string): StorePath | undefined {
+  const path = /^Derive\(\[\("[^"]*","([^"]*)"/.exec(derivation)?.[1];
+  return path !== undefined && isStorePath(path) ? path : undefined;
+}
+
 export function createBuildStep(options: BuildStepOptions): BuildStep {
   const { nix, records } = options;
   const flights = new SingleFlight<string, Environment>();
+  // How many wait for each derivation: one of them going away ends nothing.
+  const waiting = new Map<string, number>();
 
   // The root keeps the whole closure, so the environment's own path tells whether all of it is there.
   function known(evaluated: EvaluatedConfig): Environment | undefined {
@@ -43,13 +60,25 @@ export function createBuildStep(options: BuildStepOptions): BuildStep {
     return environment && existsSync(physicalPath(nix.store, environment.storePath)) ? environment : undefined;
   }
 
+  /**
+   * Roots the derivation and what it will give, before that is there: whatever a collection that begins now finds, neither
+   * is garbage.
+   */
+  async function root(drvPath: string): Promise<void> {
+    const output = outputOf(readFileSync(physicalPath(nix.store, drvPath), 'utf8'));
+    if (output !== undefined) await nix.roots.add(rootNameOf(drvPath), output);
+    if (isStorePath(drvPath)) await nix.roots.add(buildingNameOf(drvPath), drvPath);
+  }
+
   async function build(evaluated: EvaluatedConfig, context: WorkContext, signal: AbortSignal): Promise<Environment> {
     const { drvPath } = evaluated;
-    const { paths } = await nix.realise([drvPath], {
-      emit: context.emit,
-      signal,
-      logFile: `${options.logDirectory}/${rootNameOf(drvPath)}.log`,
-    });
+    const { paths } = await nix
+      .realise([drvPath], {
+        emit: context.emit,
+        signal,
+        logFile: `${options.logDirectory}/${rootNameOf(drvPath)}.log`,
+      })
+      .finally(() => nix.roots.remove(buildingNameOf(drvPath)));
     const storePath = paths[0];
     if (storePath === undefined) throw new BerthError('INTERNAL', `Nix built ${drvPath} and named no output.`);
     await nix.roots.add(rootNameOf(drvPath), storePath);
@@ -60,18 +89,33 @@ export function createBuildStep(options: BuildStepOptions): BuildStep {
 
   return {
     known,
+    building: () => new Set(waiting.keys()),
+    reachable(evaluated) {
+      if (known(evaluated)) return 'built';
+      return existsSync(physicalPath(nix.store, evaluated.drvPath)) ? 'derivation' : undefined;
+    },
     async run(evaluated, context) {
       const environment = known(evaluated);
       if (environment) {
         records.touchEnvironment(environmentKey(evaluated));
         return { environment, cache: 'hit' };
       }
-      const { value } = await flights.run(
-        environmentKey(evaluated),
-        (signal) => build(evaluated, context, signal),
-        context.signal,
-      );
-      return { environment: value, cache: 'miss' };
+      await context.hold?.begin(context.signal);
+      waiting.set(evaluated.drvPath, (waiting.get(evaluated.drvPath) ?? 0) + 1);
+      try {
+        await root(evaluated.drvPath);
+        context.hold?.end();
+        const { value } = await flights.run(
+          environmentKey(evaluated),
+          (signal) => build(evaluated, context, signal),
+          context.signal,
+        );
+        return { environment: value, cache: 'miss' };
+      } finally {
+        const left = (waiting.get(evaluated.drvPath) ?? 1) - 1;
+        if (left === 0) waiting.delete(evaluated.drvPath);
+        else waiting.set(evaluated.drvPath, left);
+      }
     },
   };
 }

@@ -12,7 +12,8 @@ import { agentSocketOf, type Berths } from './berths.ts';
 import type { BuildStep } from './build-step.ts';
 import type { EvaluateStep } from './evaluate-step.ts';
 import { explainStages } from './explain.ts';
-import { inPhase, prepare, type Prepared } from './prepare.ts';
+import type { GarbageGuard } from './garbage-guard.ts';
+import { inPhase, prepareHeld, type Prepared } from './prepare.ts';
 import { usesNix, type NixAccess } from './nix-access.ts';
 import type { EnvironmentRecords } from './records.ts';
 import type {
@@ -30,6 +31,7 @@ export interface ServiceOptions {
   readonly locks: SourceLocks;
   readonly evaluate: EvaluateStep;
   readonly build: BuildStep;
+  readonly guard: GarbageGuard;
   readonly records: EnvironmentRecords;
   readonly berths: Berths;
   /** The engines there are, the preferred one first. */
@@ -49,7 +51,7 @@ export interface ServiceOptions {
 }
 
 export function createService(options: ServiceOptions): BerthService {
-  const { berths, build, evaluate, locks, records } = options;
+  const { berths, build, evaluate, guard, locks, records } = options;
   const steps = { findConfig: options.findConfig, evaluate: evaluate.run, build: build.run };
 
   const engineNamed = (name: string): Engine => {
@@ -82,7 +84,7 @@ export function createService(options: ServiceOptions): BerthService {
       throw new BerthError('MODE_UNSUPPORTED', `Mode ${request.mode} is not there yet.`);
     }
     const engine = await chooseEngine(request.engine, context.signal);
-    const prepared = await prepare(request, context, steps);
+    const prepared = await prepareHeld(request, context, steps, guard);
     const materialised = await inPhase('materialise', context.emit, async () => ({
       access: request.withNix ? await options.nixAccess() : { mounts: [], variables: {} },
     }));
@@ -162,7 +164,7 @@ export function createService(options: ServiceOptions): BerthService {
     },
     async environment(request, context) {
       const total = stopwatch();
-      const prepared = await prepare(request, context, steps);
+      const prepared = await prepareHeld(request, context, steps, guard);
       return {
         environment: prepared.environment,
         configDigest: prepared.configDigest,
@@ -208,7 +210,12 @@ export function createService(options: ServiceOptions): BerthService {
       const changed = new Set<string>();
       if (Object.keys(before).length === 0) {
         // Evaluating asks for the sources that the config uses, and so locks them.
-        await evaluate.run(config, { path }, context);
+        const hold = guard.hold();
+        try {
+          await evaluate.run(config, { path }, { ...context, hold });
+        } finally {
+          hold.end();
+        }
         for (const name of Object.keys(locks.read(config))) changed.add(name);
       } else if (update) {
         for (const name of await locks.update(config, update, context)) changed.add(name);

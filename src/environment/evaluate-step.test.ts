@@ -43,8 +43,11 @@ function stepWith(evaluate: (request: EvaluateRequest, count: number) => Promise
     locks: createSourceLocks({
       sources: { debian: fakeSource, nixpkgs: fakeSource, path: fakeSource },
       defaultKind: 'debian',
+      keep: () => Promise.resolve(),
+      fallback: () => undefined,
     }),
     evaluator: { code: 'sha256:aa', system: 'x86_64-linux', allowUnfree: false, allowImportFromDerivation: false },
+    reachable: () => 'built',
     nixPackages: () => ['nix-bin'],
   });
   const run = (request = {}, signal?: AbortSignal) =>

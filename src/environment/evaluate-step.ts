@@ -12,8 +12,9 @@ import type { Evaluation } from '../nix/evaluate.ts';
 import type { Nix } from '../nix/nix.ts';
 import { checkTrace } from '../nix/observe.ts';
 import type { LockedSource } from '../sources/source.ts';
+import type { BuildStep } from './build-step.ts';
 import type { Evaluated } from './prepare.ts';
-import type { EnvironmentRecords, TraceRecord } from './records.ts';
+import { environmentKey, type EnvironmentRecords, type TraceRecord } from './records.ts';
 import type { EnvironmentRequest, WorkContext } from './service.ts';
 import { defaultSourceName, type SourceLocks } from './source-locks.ts';
 import { subjectKey, type EvaluatorIdentity, type Subject } from './subject.ts';
@@ -23,6 +24,8 @@ export interface EvaluateStepOptions {
   readonly records: EnvironmentRecords;
   readonly locks: SourceLocks;
   readonly evaluator: EvaluatorIdentity;
+  /** How what an earlier evaluation gave can still be had; a garbage collection may have taken it. */
+  readonly reachable: BuildStep['reachable'];
   /** Names of the packages that `--nix` adds, for a default source of that kind. */
   readonly nixPackages: (kind: LockedSource['kind']) => readonly string[];
 }
@@ -51,7 +54,9 @@ export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
   }
 
   function known(of: Subject, variables: Readonly<Record<string, string>>): TraceRecord | undefined {
-    return records.traces(of).find((record) => checkTrace(record.trace, variables).same);
+    return records
+      .traces(of)
+      .find((record) => checkTrace(record.trace, variables).same && options.reachable(record.evaluated) !== undefined);
   }
 
   async function evaluate(
@@ -89,9 +94,18 @@ export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
     async run(config, request, context) {
       const variables = request.passEnv ?? {};
       for (let attempt = 1; ; attempt += 1) {
-        const hit = known(subject(config, request), variables);
-        if (hit) return { config: hit.evaluated, cache: 'hit' };
+        let hit = known(subject(config, request), variables);
+        if (hit && options.reachable(hit.evaluated) === 'derivation') {
+          // It must still be there when it is built.
+          await context.hold?.begin(context.signal);
+          hit = known(subject(config, request), variables);
+        }
+        if (hit) {
+          records.touchEnvironment(environmentKey(hit.evaluated));
+          return { config: hit.evaluated, cache: 'hit' };
+        }
 
+        await context.hold?.begin(context.signal);
         // The config's own bytes are in the key: an edit while its evaluation runs starts another.
         const before = subject(config, request);
         const key = `${subjectKey(before)} ${digestOf(readFileSync(config.file))} ${JSON.stringify(variables)}`;

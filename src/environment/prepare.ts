@@ -9,6 +9,7 @@ import { digestOf, type Digest } from '../core/digest.ts';
 import type { Emit, Phase } from '../core/events.ts';
 import type { EvaluatedConfig } from '../config/evaluated-config.ts';
 import type { Environment } from './environment.ts';
+import type { GarbageGuard } from './garbage-guard.ts';
 import type { CacheReport, EnvironmentRequest, StageTimings, WorkContext } from './service.ts';
 
 /** What a config came to by an evaluation, now or earlier. */
@@ -65,6 +66,21 @@ export async function prepare(
     cache: { environment: evaluated.value.cache, build: built.value.cache, image: 'none' },
     timingsMs: { read, evaluate: evaluated.ms, build: built.ms },
   };
+}
+
+/** The same, holding a garbage collection off in the moments in which what it made has no root. */
+export async function prepareHeld(
+  request: EnvironmentRequest,
+  context: WorkContext,
+  steps: PrepareSteps,
+  guard: GarbageGuard,
+): Promise<Prepared> {
+  const hold = guard.hold();
+  try {
+    return await prepare(request, { ...context, hold }, steps);
+  } finally {
+    hold.end();
+  }
 }
 
 function cacheOf(step: { readonly cache: 'hit' | 'miss' }): 'hit' | 'miss' {

@@ -5,11 +5,14 @@ import type { BerthState, Engine, Limits } from '../engine/engine.ts';
 import type { PackageMatch } from '../sources/source.ts';
 import type { Environment } from './environment.ts';
 import type { Explanation } from './explain.ts';
+import type { StoreHold } from './garbage-guard.ts';
 
 /** Handed to long work: where its events go, and when to give up. */
 export interface WorkContext {
   readonly emit: Emit;
   readonly signal?: AbortSignal;
+  /** Set within the flow: keeps a garbage collection from beginning while new paths have no root. */
+  readonly hold?: StoreHold;
 }
 
 export interface PublishedPort {

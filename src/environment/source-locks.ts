@@ -6,6 +6,7 @@ import type { ConfigFile } from '../config/config-file.ts';
 import { readLock, writeLock, type Lock } from '../config/lock.ts';
 import { BerthError } from '../core/errors.ts';
 import { KeyedMutex } from '../core/keyed-mutex.ts';
+import type { KeptSource } from './storage-records.ts';
 import type { LockedSource, PackageMatch, PreparedSource, Source, SourceContext } from '../sources/source.ts';
 
 /** The name in the lock of what `pkgs` and `<nixpkgs>` mean. */
@@ -15,6 +16,10 @@ export interface SourceLocksOptions {
   readonly sources: Readonly<Record<LockedSource['kind'], Source>>;
   /** The setting `source`: the kind that `pkgs` gets at a project's first locking. */
   readonly defaultKind: 'debian' | 'nixpkgs';
+  /** Told of each source that a project uses, so that it stays in the store. */
+  readonly keep: (source: KeptSource, lockFile: string) => Promise<void>;
+  /** A revision that is in the store already, for when upstream can't be reached. */
+  readonly fallback: (kind: LockedSource['kind']) => LockedSource | undefined;
 }
 
 export interface SourceLocks {
@@ -55,7 +60,12 @@ export function createSourceLocks(options: SourceLocksOptions): SourceLocks {
     const kind = kindOf(name);
     context.emit({ type: 'phase.started', phase: 'lock', detail: name });
     const start = performance.now();
-    const locked = await options.sources[kind].lock({}, context);
+    const locked = await options.sources[kind].lock({}, context).catch((error: unknown) => {
+      const fallback = options.fallback(kind);
+      if (!(error instanceof BerthError) || error.code !== 'MIRROR_UNREACHABLE' || !fallback) throw error;
+      context.emit({ type: 'warning', message: `${error.message} ${fallback.label} is used, which is in the store.` });
+      return fallback;
+    });
     context.emit({ type: 'phase.finished', phase: 'lock', ms: Math.round(performance.now() - start) });
     return locked;
   }
@@ -83,9 +93,11 @@ export function createSourceLocks(options: SourceLocksOptions): SourceLocks {
     },
     async prepareAll(config, context) {
       const prepared = await Promise.all(
-        Object.entries(read(config)).map(
-          async ([name, locked]) => [name, await options.sources[locked.kind].prepare(locked, context)] as const,
-        ),
+        Object.entries(read(config)).map(async ([name, locked]) => {
+          const source = await options.sources[locked.kind].prepare(locked, context);
+          await options.keep({ locked, storePaths: source.storePaths }, config.lockFile);
+          return [name, source] as const;
+        }),
       );
       return Object.fromEntries(prepared);
     },

@@ -3,6 +3,7 @@ import { BerthError } from '../../core/errors.ts';
 import { EventBus, type PublishedEvent } from '../../core/events.ts';
 import { build } from '../../core/version.ts';
 import { readEvents, type ReceivedEvent } from '../../client/sse.ts';
+import type { StorageService } from '../../environment/storage.ts';
 import { createActivity } from '../activity.ts';
 import { createEventHistory } from '../event-history.ts';
 import { buildHeader, outdatedHeader, settingsHeader } from '../handshake.ts';
@@ -26,6 +27,7 @@ function setUp({ managed = true } = {}) {
   let stopping = false;
   const api = createApi({
     service,
+    storage: {} as StorageService,
     bus,
     activity,
     history: createEventHistory(bus, 3),

@@ -6,6 +6,7 @@ import { OpenAPIHono } from '@hono/zod-openapi';
 import { asBerthError, BerthError } from '../../core/errors.ts';
 import { version } from '../../core/version.ts';
 import type { BerthService } from '../../environment/service.ts';
+import type { StorageService } from '../../environment/storage.ts';
 import type { EventHistory } from '../event-history.ts';
 import type { Metrics } from '../metrics.ts';
 import { addBerths } from './berths.ts';
@@ -15,9 +16,11 @@ import { addEvents } from './events.ts';
 import { addHealth } from './health.ts';
 import { errorResponse, type OperationHost } from './operation.ts';
 import { addPackages } from './packages.ts';
+import { addStorage } from './storage.ts';
 
 export interface ApiDependencies extends OperationHost {
   readonly service: BerthService;
+  readonly storage: StorageService;
   readonly history: EventHistory;
   readonly metrics: Metrics;
   readonly daemon: DaemonControl;
@@ -61,6 +64,7 @@ export function createApi(dependencies: ApiDependencies): Api {
   addBerths(app, dependencies);
   addEnvironments(app, dependencies);
   addPackages(app, dependencies);
+  addStorage(app, dependencies);
   addEvents(app, dependencies);
 
   const document = (): object =>

@@ -1,0 +1,214 @@
+/**
+ * Garbage collection: drops environments, sources, traces and files that nothing needs, then what the store holds for
+ * nobody. Needed are: the environments of berths and of the last days, seeds, what is being built, and the revisions of
+ * sources that a project's lock names.
+ */
+import { lstatSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { isErrno } from '../core/files.ts';
+import type { Nix } from '../nix/nix.ts';
+import { isStorePath, type StorePath } from '../nix/store.ts';
+import type { Berths } from './berths.ts';
+import { buildingNameOf, rootNameOf, type BuildStep } from './build-step.ts';
+import type { GarbageGuard } from './garbage-guard.ts';
+import { reachableFrom, sumOf } from './garbage-usage.ts';
+import { inPhase } from './prepare.ts';
+import type { EnvironmentRecords } from './records.ts';
+import { seedRootOf } from './seeds.ts';
+import type { WorkContext } from './service.ts';
+import { isLocked, sourceRootOf } from './source-keeper.ts';
+import type { GarbageReport } from './storage.ts';
+import type { StorageRecords } from './storage-records.ts';
+
+export interface GarbageOptions {
+  readonly nix: Nix;
+  readonly records: EnvironmentRecords;
+  readonly storage: StorageRecords;
+  readonly berths: Berths;
+  readonly build: Pick<BuildStep, 'building'>;
+  readonly guard: GarbageGuard;
+  /** How many days an environment is kept that no berth has: the setting `gc.keepDays`. */
+  readonly keepDays: number;
+  /** Folders whose files are dropped when they are older than that: logs, downloads. */
+  readonly agingFolders: readonly string[];
+  /** Holds a folder for each berth. */
+  readonly berthsDirectory: string;
+  readonly now?: () => number;
+}
+
+/** An environment that was just made ready is not lost before its berth is recorded, however few days are kept. */
+const graceMs = 10 * 60_000;
+const dayMs = 24 * 3600_000;
+
+interface Plan {
+  readonly environments: readonly { readonly key: string; readonly digest: string }[];
+  readonly sources: readonly ReturnType<StorageRecords['sources']>[number][];
+  /** Names of Berth's roots that are dropped. */
+  readonly roots: readonly string[];
+  readonly traces: number;
+  readonly tracesBefore: number;
+  readonly files: readonly { readonly path: string; readonly bytes: number }[];
+}
+
+export function createGarbageCollector(options: GarbageOptions) {
+  const { nix, records, storage } = options;
+  const now = options.now ?? Date.now;
+
+  /** Decides what goes. Reads only; what it reads can't change before it is acted on, since that is one step. */
+  function plan(rootNames: readonly string[]): Plan {
+    const before = now() - options.keepDays * dayMs;
+    const berths = options.berths.all();
+    const inBerths = new Set<string>(berths.map((berth) => berth.environmentDigest));
+    const seeds = storage.seeds();
+    const seeded = new Set<string>(seeds.map((seed) => seed.storePath));
+    const environments = records.environments();
+    const kept = environments.filter(
+      ({ environment, usedAt }) =>
+        inBerths.has(environment.digest) ||
+        seeded.has(environment.storePath) ||
+        usedAt >= Math.min(before, now() - graceMs),
+    );
+    const keptKeys = new Set(kept.map(({ key }) => key));
+
+    const lockedInUse = new Set(
+      [
+        ...seeds.flatMap((seed) => Object.values(seed.sources)),
+        ...storage
+          .usage()
+          .filter(({ environmentKey }) => keptKeys.has(environmentKey))
+          .flatMap(({ sources }) => Object.values(sources)),
+      ].map((locked) => JSON.stringify(locked)),
+    );
+    const sources = storage.sources();
+    const isSourceKept = (source: (typeof sources)[number]) =>
+      source.usedAt >= now() - graceMs ||
+      lockedInUse.has(JSON.stringify(source.locked)) ||
+      source.lockFiles.some((file) => isLocked(source.locked, file));
+    const keptSources = sources.filter(isSourceKept);
+
+    const needed = new Set([
+      ...kept.map(({ key }) => rootNameOf(drvPathOf(key))),
+      ...berths.map((berth) => rootNameOf(berth.drvPath)),
+      ...[...options.build.building()].flatMap((drvPath) => [rootNameOf(drvPath), buildingNameOf(drvPath)]),
+      ...seeds.map((seed) => seedRootOf(seed.name)),
+      ...keptSources.flatMap((source) => source.storePaths.map(sourceRootOf)),
+    ]);
+    const tracesBefore = Math.min(before, now() - graceMs);
+    return {
+      environments: environments
+        .filter(({ key }) => !keptKeys.has(key))
+        .map(({ key, environment }) => ({ key, digest: environment.digest })),
+      sources: sources.filter((source) => !keptSources.includes(source)),
+      roots: rootNames.filter((name) => /^(environment|building|seed|source)-/.test(name) && !needed.has(name)),
+      traces: storage.staleTraces(tracesBefore),
+      tracesBefore,
+      files: [
+        ...options.agingFolders.flatMap((folder) => filesOlderThan(folder, tracesBefore)),
+        ...leftovers(options.berthsDirectory, new Set(berths.map((berth) => berth.spec.id))),
+      ],
+    };
+  }
+
+  function forget(planned: Plan): void {
+    for (const { key } of planned.environments) records.forgetEnvironment(key);
+    for (const { locked } of planned.sources) storage.deleteSource(locked);
+    storage.deleteStaleTraces(planned.tracesBefore);
+    for (const name of planned.roots) rmSync(join(nix.roots.folder, name), { force: true });
+    for (const { path } of planned.files) rmSync(path, { recursive: true, force: true });
+  }
+
+  function report(planned: Plan, dryRun: boolean, store: GarbageReport['store']): GarbageReport {
+    return {
+      dryRun,
+      keepDays: options.keepDays,
+      environments: planned.environments.map(({ digest }) => digest),
+      sources: planned.sources.map(({ locked }) => locked.label),
+      traces: planned.traces,
+      files: { count: planned.files.length, bytes: planned.files.reduce((sum, { bytes }) => sum + bytes, 0) },
+      store,
+    };
+  }
+
+  /** What the store would lose, told without changing anything. */
+  async function rehearse(context: WorkContext): Promise<GarbageReport> {
+    const roots = await nix.roots.list();
+    const planned = plan(roots.map(({ name }) => name));
+    const dropped = new Set(planned.roots);
+    const [graph, others] = await Promise.all([nix.graph(), otherRoots(nix, context.signal)]);
+    const live = reachableFrom(graph, [
+      ...roots.filter(({ name }) => !dropped.has(name)).map(({ path }) => path),
+      ...others,
+    ]);
+    const paths = graph.paths.length - live.size;
+    return report(planned, true, {
+      paths,
+      bytes: sumOf(graph.bytes) - sumOf([...live].map((it) => graph.bytes[it] ?? 0)),
+    });
+  }
+
+  return {
+    async collect({ dryRun = false }: { readonly dryRun?: boolean }, context: WorkContext): Promise<GarbageReport> {
+      const { value } = await inPhase('collect', context.emit, async () => {
+        if (dryRun) return rehearse(context);
+        return options.guard.collect(async (begun) => {
+          const names = readRootNames(nix.roots.folder);
+          const planned = plan(names);
+          forget(planned);
+          const collected = await nix.collectGarbage({
+            ...(context.signal ? { signal: context.signal } : {}),
+            onRootsRead: begun,
+          });
+          return report(planned, false, { paths: collected.paths.length, bytes: collected.freedBytes ?? 0 });
+        }, context.signal);
+      });
+      return value;
+    },
+  };
+}
+
+/** The derivation of an environment's key: see environmentKey. */
+function drvPathOf(key: string): string {
+  return key.split('#')[0] ?? key;
+}
+
+function readRootNames(folder: string): string[] {
+  try {
+    return readdirSync(folder).filter((name) => !name.startsWith('.'));
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return [];
+    throw error;
+  }
+}
+
+/** Roots that are not Berth's own: of other homes, of programs that run, of builds. `LINK -> PATH`, one a line. */
+async function otherRoots(nix: Nix, signal: AbortSignal | undefined): Promise<StorePath[]> {
+  const text = await nix.process.require('nix-store', ['--gc', '--print-roots'], signal ? { signal } : {});
+  return text.split('\n').flatMap((line) => {
+    const [link = '', path = ''] = line.split(' -> ');
+    return link.startsWith(`${nix.roots.folder}/`) || !isStorePath(path) ? [] : [path];
+  });
+}
+
+function filesOlderThan(folder: string, before: number): Plan['files'] {
+  return entriesOf(folder).flatMap((name) => {
+    const path = join(folder, name);
+    const status = lstatSync(path, { throwIfNoEntry: false });
+    return status?.isFile() && status.mtimeMs < before ? [{ path, bytes: status.size }] : [];
+  });
+}
+
+/** Folders of berths that are not recorded. A berth is recorded in the step in which its folder is made. */
+function leftovers(folder: string, known: ReadonlySet<string>): Plan['files'] {
+  return entriesOf(folder)
+    .filter((name) => !known.has(name))
+    .map((name) => ({ path: join(folder, name), bytes: 0 }));
+}
+
+function entriesOf(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return [];
+    throw error;
+  }
+}
