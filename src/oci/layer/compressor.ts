@@ -12,7 +12,7 @@ import { BerthError } from '../../core/errors.ts';
 import type { Compression } from '../media-types.ts';
 
 /** Bytes of input to a frame. Part of what decides a layer's digest: see layerWriterVersion. */
-export const frameSize = 4 * 1024 * 1024;
+export const frameSize = 1024 * 1024;
 /** The levels are the best of the quick ones: a step more costs a third of the speed for 2 % of the size. */
 const levels = { gzip: 6, zstd: 3 } as const;
 
@@ -34,8 +34,10 @@ const loaded = {};
 parentPort.on('message', async ({ id, format, frame }) => {
   try {
     const pack = await (loaded[format] ??= packers[format]());
-    const packed = Uint8Array.from(pack(frame));
-    parentPort.postMessage({ id, packed }, [packed.buffer]);
+    const result = pack(frame);
+    // What is a part of a larger buffer, as of WebAssembly's memory, cannot be handed over; a copy can.
+    const packed = result.byteLength === result.buffer.byteLength ? result : result.slice();
+    parentPort.postMessage({ id, packed, frame }, [packed.buffer, frame.buffer]);
   } catch (error) {
     parentPort.postMessage({ id, failure: String(error) });
   }
@@ -45,6 +47,8 @@ parentPort.on('message', async ({ id, format, frame }) => {
 interface Reply {
   readonly id: number;
   readonly packed?: Uint8Array;
+  /** The input's buffer, given back to be filled again. */
+  readonly frame?: Uint8Array<ArrayBuffer>;
   readonly failure?: string;
 }
 
@@ -57,10 +61,12 @@ interface Waiting {
 export class Compressor {
   readonly #size: number;
   readonly #workers: { readonly worker: Worker; readonly waiting: Map<number, Waiting> }[] = [];
+  /** Buffers of whole frames that are free again: else each would wait for a garbage collection in some thread. */
+  readonly #free: ArrayBuffer[] = [];
   #nextId = 0;
 
-  /** @param workers how many threads at most; as many as there are cores when absent */
-  constructor(workers: number = availableParallelism()) {
+  /** @param workers how many threads at most, of 40 MB each; two when absent, which keeps a process below 200 MB */
+  constructor(workers: number = Math.min(2, availableParallelism())) {
     this.#size = Math.max(1, workers);
   }
 
@@ -73,7 +79,7 @@ export class Compressor {
     format: Exclude<Compression, 'none'>,
   ): AsyncGenerator<Uint8Array, void, undefined> {
     const underWay: Promise<Uint8Array>[] = [];
-    for await (const frame of framesOf(input)) {
+    for await (const frame of framesOf(input, () => this.#free.pop() ?? new ArrayBuffer(frameSize))) {
       const packed = this.#pack(frame, format);
       // It is awaited in its turn; a failure before that must not count as unhandled.
       packed.catch(() => undefined);
@@ -110,6 +116,8 @@ export class Compressor {
     const { resolve } = createRequire(import.meta.url);
     const worker = new Worker(workerProgram, {
       eval: true,
+      // A frame's own buffers are outside of this: a small heap is collected often, which keeps memory small.
+      resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 64 },
       workerData: {
         levels,
         fflate: pathToFileURL(resolve('fflate')).href,
@@ -126,7 +134,8 @@ export class Compressor {
       }
       waiting.clear();
     };
-    worker.on('message', ({ id, packed, failure }: Reply) => {
+    worker.on('message', ({ id, packed, frame, failure }: Reply) => {
+      if (frame && this.#free.length <= this.#size) this.#free.push(frame.buffer);
       const one = waiting.get(id);
       waiting.delete(id);
       if (waiting.size === 0) worker.unref();
@@ -142,8 +151,11 @@ export class Compressor {
 }
 
 /** Cuts a stream into pieces of exactly frameSize and a last one; at least one, since an empty file has a frame too. */
-async function* framesOf(input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  let frame = new Uint8Array(frameSize);
+async function* framesOf(
+  input: AsyncIterable<Uint8Array>,
+  buffer: () => ArrayBuffer,
+): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  let frame = new Uint8Array(buffer());
   let filled = 0;
   let frames = 0;
   for await (const piece of input) {
@@ -155,10 +167,10 @@ async function* framesOf(input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8
       if (filled === frameSize) {
         yield frame;
         frames += 1;
-        frame = new Uint8Array(frameSize);
+        frame = new Uint8Array(buffer());
         filled = 0;
       }
     }
   }
-  if (filled > 0 || frames === 0) yield frame.slice(0, filled);
+  if (filled > 0 || frames === 0) yield frame.subarray(0, filled);
 }

@@ -17,7 +17,7 @@ export type SeenClosure = readonly SeenPackage[];
 export interface LearnOptions {
   readonly name: string;
   readonly version: number;
-  /** How many layers a learned image may have in learned places; the lighter groups stand above. Default 80. */
+  /** How many layers a learned image may have in learned places; the lighter groups stand above. Default 90. */
   readonly maxPlaced?: number;
   /** Sweeps over all groups at most; it usually ends after four or five. */
   readonly sweeps?: number;
@@ -32,7 +32,7 @@ export interface LearnOptions {
 export function learnOrder(corpora: readonly (readonly SeenClosure[])[], options: LearnOptions): CanonicalOrder {
   const groups = groupTogether(corpora.flat());
   const problem = problemOf(corpora, groups);
-  const { heavy, light } = byWeight(problem, options.maxPlaced ?? 80);
+  const { heavy, light } = byWeight(problem, options.maxPlaced ?? 90);
   let order = [...heavy].sort(
     (a, b) =>
       (problem.sizes[b] ?? 0) * (problem.members[b]?.length ?? 0) -
@@ -129,14 +129,19 @@ function problemOf(corpora: readonly (readonly SeenClosure[])[], groups: readonl
 function byWeight(problem: Problem, maxPlaced: number): { heavy: number[]; light: number[] } {
   const sorted = [...problem.sizes.keys()].sort((a, b) => (problem.sizes[b] ?? 0) - (problem.sizes[a] ?? 0) || a - b);
   const placed = problem.corpusOf.map(() => 0);
+  let over = 0;
   const full = sorted.findIndex((group) => {
     const members = problem.members[group] ?? new Int32Array();
     for (const closure of members) placed[closure] = (placed[closure] ?? 0) + 1;
-    return members.some((closure) => (placed[closure] ?? 0) > maxPlaced);
+    for (const closure of members) if (placed[closure] === maxPlaced + 1) over += 1;
+    return over > placed.length * mostOver;
   });
   const count = full === -1 ? sorted.length : full;
   return { heavy: sorted.slice(0, count), light: sorted.slice(count) };
 }
+
+/** The share of images that may have more learned places than that: a few very large ones must not decide for all. */
+const mostOver = 0.01;
 
 /** Sorts closures by the stack that they have so far: equal numbers, equal stacks. Grows upwards, layer by layer. */
 class Stacks {
