@@ -72,7 +72,7 @@ export function createNixProcess(options: NixProcessOptions): NixProcess {
     XDG_CONFIG_DIRS: join(home, 'home'),
     XDG_DATA_HOME: join(home, 'home'),
     XDG_STATE_HOME: join(home, 'home'),
-    NIX_CONFIG: nixConfig(options.settings, kind, buildHook),
+    NIX_CONFIG: nixConfig(options.settings, kind, buildHook, options.store.kind),
     // The host's nix.conf is for the host's store; and Nix looks for channels in the host's /nix, whoever may read it.
     ...(options.store.kind === 'managed'
       ? { NIX_CONF_DIR: join(home, 'home'), NIX_STATE_DIR: join(home, 'state') }

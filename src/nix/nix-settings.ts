@@ -1,4 +1,5 @@
 /** All settings of Nix that Berth chooses, and the one place that writes them down for Nix (NIX_CONFIG). */
+import type { Store } from './store.ts';
 
 export interface NixSettings {
   /** Binary caches, best first: `https://…`, `file:///…`. None: nothing is downloaded but by fixed-output derivations. */
@@ -28,10 +29,47 @@ export interface NixSettings {
  * @param kind of the process that reads it: `client` does the work itself or asks the host's daemon, `daemon` serves
  *   untrusted clients, `evaluator` runs a config in the sandbox
  * @param buildHook a program that declines every build: see declineBuilds
+ * @param store the managed store is used by these settings alone; the host's own by its nix.conf as well
  * @returns the text for NIX_CONFIG
  */
-export function nixConfig(settings: NixSettings, kind: 'client' | 'daemon' | 'evaluator', buildHook: string): string {
-  const lines: [string, string][] = [
+export function nixConfig(
+  settings: NixSettings,
+  kind: 'client' | 'daemon' | 'evaluator',
+  buildHook: string,
+  store: Store['kind'],
+): string {
+  const lines = store === 'managed' ? managedLines(settings, buildHook) : systemLines(settings, kind);
+  if (kind === 'evaluator') {
+    lines.push(
+      ['restrict-eval', 'true'],
+      ['allowed-uris', ''],
+      ['allow-import-from-derivation', String(settings.allowImportFromDerivation ?? false)],
+    );
+  }
+  return lines.map(([name, value]) => `${name} = ${value}`.trimEnd()).join('\n');
+}
+
+type Lines = [name: string, value: string][];
+
+/** How the host's store is used is for its nix.conf to say; only what was chosen for Berth is added to that. */
+function systemLines(settings: NixSettings, kind: 'client' | 'daemon' | 'evaluator'): Lines {
+  return [
+    ['extra-experimental-features', 'nix-command flakes'],
+    ...(settings.substituters.length > 0 ? ([['extra-substituters', settings.substituters.join(' ')]] as Lines) : []),
+    ...(settings.trustedPublicKeys.length > 0
+      ? ([['extra-trusted-public-keys', settings.trustedPublicKeys.join(' ')]] as Lines)
+      : []),
+    ...(settings.maxJobs === undefined ? [] : ([['max-jobs', String(settings.maxJobs)]] as Lines)),
+    ...(settings.cores === undefined ? [] : ([['cores', String(settings.cores)]] as Lines)),
+    // Containers that speak to a daemon of ours are not the host's users.
+    ...(kind === 'daemon' ? ([['trusted-users', '']] as Lines) : []),
+    ['accept-flake-config', 'false'],
+    ['flake-registry', ''],
+  ];
+}
+
+function managedLines(settings: NixSettings, buildHook: string): Lines {
+  return [
     ['experimental-features', 'nix-command flakes'],
     ['substituters', settings.substituters.join(' ')],
     ['trusted-public-keys', settings.trustedPublicKeys.join(' ')],
@@ -65,14 +103,6 @@ export function nixConfig(settings: NixSettings, kind: 'client' | 'daemon' | 'ev
     ['accept-flake-config', 'false'],
     ['flake-registry', ''],
   ];
-  if (kind === 'evaluator') {
-    lines.push(
-      ['restrict-eval', 'true'],
-      ['allowed-uris', ''],
-      ['allow-import-from-derivation', String(settings.allowImportFromDerivation ?? false)],
-    );
-  }
-  return lines.map(([name, value]) => `${name} = ${value}`.trimEnd()).join('\n');
 }
 
 /**

@@ -77,6 +77,9 @@ export interface Nix {
   close(): Promise<void>;
 }
 
+const hostSocket = '/nix/var/nix/daemon-socket/socket';
+const hostDaemon = { socket: hostSocket, ensure: () => Promise.resolve() };
+
 /** Makes the one object through which a store is used. Starts nothing yet. */
 export function createNix(options: NixOptions): Nix {
   const nix = createNixProcess({ ...options, programs: options.programs ?? programsIn() });
@@ -85,7 +88,7 @@ export function createNix(options: NixOptions): Nix {
   const evaluator = new NixDaemon(nix, join(runFolder, 'e'));
   const dependencies = {
     nix,
-    daemon: evaluator,
+    daemon: options.store.kind === 'system' && existsSync(hostSocket) ? hostDaemon : evaluator,
     nixFolder: options.nixFolder,
     runFolder,
     ...(options.limits ? { limits: options.limits } : {}),

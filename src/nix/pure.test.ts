@@ -37,19 +37,26 @@ describe('the settings of Nix', () => {
   const settings = { substituters: ['https://one', 'file:///two'], trustedPublicKeys: ['k:1'] };
 
   it('trust nobody, and name only the caches that were chosen', () => {
-    const lines = nixConfig(settings, 'daemon', '/hook').split('\n');
+    const lines = nixConfig(settings, 'daemon', '/hook', 'managed').split('\n');
     expect(lines).toContain('trusted-users =');
     expect(lines).toContain('substituters = https://one file:///two');
     expect(lines).toContain('require-sigs = true');
-    expect(nixConfig({ substituters: [], trustedPublicKeys: [] }, 'client', '/hook').split('\n')).toContain(
+    expect(nixConfig({ substituters: [], trustedPublicKeys: [] }, 'client', '/hook', 'managed').split('\n')).toContain(
       'substituters =',
     );
   });
 
+  it("leave the host's store as its nix.conf says", () => {
+    const text = nixConfig(settings, 'client', '/hook', 'system');
+    expect(text).toContain('extra-substituters = https://one file:///two');
+    expect(text).not.toMatch(/build-users-group|sandbox|trusted-users|build-hook/);
+    expect(nixConfig(settings, 'daemon', '/hook', 'system').split('\n')).toContain('trusted-users =');
+  });
+
   it('restrict only the evaluator', () => {
-    expect(nixConfig(settings, 'evaluator', '/hook')).toContain('restrict-eval = true');
-    expect(nixConfig(settings, 'evaluator', '/hook')).toContain('allow-import-from-derivation = false');
-    expect(nixConfig(settings, 'client', '/hook')).not.toContain('restrict-eval');
+    expect(nixConfig(settings, 'evaluator', '/hook', 'managed')).toContain('restrict-eval = true');
+    expect(nixConfig(settings, 'evaluator', '/hook', 'managed')).toContain('allow-import-from-derivation = false');
+    expect(nixConfig(settings, 'client', '/hook', 'managed')).not.toContain('restrict-eval');
   });
 });
 

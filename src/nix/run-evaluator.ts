@@ -11,7 +11,8 @@ import { physicalStoreDirectory } from './store.ts';
 
 export interface EvaluatorDependencies {
   readonly nix: NixProcess;
-  readonly daemon: NixDaemon;
+  /** What the evaluation writes derivations and sources by. */
+  readonly daemon: Pick<NixDaemon, 'socket' | 'ensure'>;
   /** Berth's own `nix` folder. */
   readonly nixFolder: string;
   /** A folder of Berth's for what lives as long as one evaluation. */

@@ -4,14 +4,17 @@ import { join } from 'node:path';
 import { createNix } from '../../src/nix/nix.ts';
 import { physicalPath } from '../../src/nix/store.ts';
 
-async function main(nixFolder: string, tree: string): Promise<void> {
+async function main(nixFolder: string, tree: string, kind: string): Promise<void> {
   const home = process.env['HOME'] ?? '';
   const nix = createNix({
-    store: { kind: 'managed', root: join(home, 'store') },
+    store: kind === 'system' ? { kind, root: '/' } : { kind: 'managed', root: join(home, 'store') },
     nixFolder,
     home: join(home, 'nix'),
     settings: { substituters: [], trustedPublicKeys: [] },
-    environment: { PATH: process.env['PATH'] ?? '' },
+    environment: {
+      PATH: process.env['PATH'] ?? '',
+      ...(process.env['NIX_CONF_DIR'] === undefined ? {} : { NIX_CONF_DIR: process.env['NIX_CONF_DIR'] }),
+    },
   });
   const path = await nix.addToStore(tree, 'source');
   const directory = join(home, 'project');
@@ -45,8 +48,8 @@ async function main(nixFolder: string, tree: string): Promise<void> {
   );
 }
 
-const [, , nixFolder = '', tree = ''] = process.argv;
-main(nixFolder, tree).catch((error: unknown) => {
+const [, , nixFolder = '', tree = '', kind = 'managed'] = process.argv;
+main(nixFolder, tree, kind).catch((error: unknown) => {
   console.error(error);
   process.exitCode = 1;
 });

@@ -60,3 +60,22 @@ it("works with a Nix that is installed in the host's own /nix, as on NixOS", asy
   expect(JSON.parse(result.stdout)).toMatchObject({ uid: 0, hasHello: true, unstable: false });
   expect(readdirSync(join(installed.home, 'store/nix/store')).some((name) => name.endsWith('-nix-1.0'))).toBe(true);
 });
+
+it("uses the host's own store when told to, by the host's nix.conf", async (context) => {
+  context.skip(!isRoot, 'only root can mount a /nix of its own');
+  if (!existsSync('/nix')) context.skip(true, 'there is no /nix to mount over');
+  const host = await asUser(join(import.meta.dirname, 'user-script.ts'));
+  try {
+    const conf = join(host.home, '../conf');
+    mkdirSync(conf);
+    writeFileSync(join(conf, 'nix.conf'), 'build-users-group =\nsubstituters =\n');
+    const script = 'mount -t tmpfs tmpfs /nix && "$@" && ls /nix/store >&2';
+    const command = ['unshare', '--mount', '--propagation', 'private', 'sh', '-c', script, 'sh'];
+    const result = await host.runBy(command, { NIX_CONF_DIR: conf }, join(repository, 'nix'), tree, 'system');
+    expect(JSON.parse(result.stdout)).toMatchObject({ uid: 0, hasHello: true, unstable: false });
+    expect(result.stderr).toMatch(/-environment\n/);
+    expect(existsSync(join(host.home, 'store'))).toBe(false);
+  } finally {
+    host.close();
+  }
+});
