@@ -6,7 +6,10 @@ import { type TarEntry, tarStream } from '../tar/tar-stream.ts';
 export interface DockerArchiveOptions {
   /** References that the image gets when it is loaded: `name:tag`. */
   readonly tags?: readonly string[];
-  /** Layers that the engine has already, by diff id: they are named but not sent. */
+  /**
+   * Layers, by diff id, that the engine has already upon the same layers: they are named but not sent. Docker with its
+   * own image store takes this (20.10 does); one with containerd's image store is not known to.
+   */
   readonly without?: ReadonlySet<Digest>;
   readonly signal?: AbortSignal;
 }
