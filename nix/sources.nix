@@ -50,7 +50,11 @@ let
     _: source:
     if source.kind == "debian" then
       _: import ./debian (
-        { inherit (request) allowUnfree; } // removeAttrs source [ "kind" ] // { inherit system; }
+        removeAttrs source [ "kind" ]
+        // {
+          inherit system;
+          allowUnfree = request.allowUnfree || source.allowUnfree or false;
+        }
       )
     else
       tree source

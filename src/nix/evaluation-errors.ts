@@ -22,7 +22,9 @@ const ownErrorSchema = z.looseObject({
   feature: z.string().optional(),
   url: z.string().optional(),
   fetcher: z.string().optional(),
-  words: z.array(z.string()).optional(),
+  component: z.string().optional(),
+  dependency: z.string().optional(),
+  other: z.string().optional(),
 });
 
 export interface FailedEvaluation {
@@ -128,11 +130,6 @@ type OwnError = z.infer<typeof ownErrorSchema>;
 
 /** @returns what Berth's own Nix code has thrown, or undefined when the failure is another */
 export function ownError(text: string): OwnError | undefined {
-  // nix/debian throws `berth-error:CODE:word:word`.
-  const plain = /berth-error:([A-Z_]+):([^\n]*)/.exec(text);
-  if (plain?.[1] !== undefined) {
-    return { code: plain[1], words: (plain[2] ?? '').split(':').map((word) => word.replace(/['’]?\.?$/, '')) };
-  }
   const begin = text.indexOf('berth-error:{');
   if (begin === -1) return undefined;
   const line = text.slice(begin + 'berth-error:'.length).split('\n')[0] ?? '';
@@ -210,14 +207,14 @@ function fromOwnError(own: OwnError, failure: FailedEvaluation): BerthError {
         details: { input: own.name ?? '' },
       });
     case 'UNFREE_PACKAGE': {
-      const [name = '', component = ''] = own.words ?? [];
+      const { name = '', component = '' } = own;
       return new BerthError('UNFREE_PACKAGE', `The package ${name} is in ${component}, which is not free software.`, {
         ...placeOption(lineOf(name, failure)),
         details: { name },
       });
     }
     case 'BROKEN_PACKAGE': {
-      const [name = '', dependency = ''] = own.words ?? [];
+      const { name = '', dependency = '' } = own;
       return new BerthError(
         'BROKEN_PACKAGE',
         `The package ${name} needs ${dependency}, which the source does not have.`,
@@ -228,7 +225,7 @@ function fromOwnError(own: OwnError, failure: FailedEvaluation): BerthError {
       );
     }
     case 'PACKAGES_CONFLICT': {
-      const [first = '', second = ''] = own.words ?? [];
+      const { name: first = '', other: second = '' } = own;
       return new BerthError('BROKEN_PACKAGE', `The packages ${first} and ${second} conflict: only one can be there.`, {
         ...placeOption(lineOf(second, failure) ?? lineOf(first, failure)),
         hint: 'Leave one of them out.',
