@@ -136,7 +136,7 @@ export function createService(options: ServiceOptions): BerthService {
 
   return {
     async up(request, context) {
-      const { record, engine, prepared, timingsMs } = await launch(request, context, false);
+      const { record, engine, prepared, timingsMs } = await guard.using(() => launch(request, context, false));
       const { environment } = prepared;
       return {
         name: record.spec.name,
@@ -153,7 +153,7 @@ export function createService(options: ServiceOptions): BerthService {
       };
     },
     async run(request, context) {
-      const { record, prepared, timingsMs } = await launch(request, context, true);
+      const { record, prepared, timingsMs } = await guard.using(() => launch(request, context, true));
       return {
         id: record.spec.id,
         name: record.spec.name,

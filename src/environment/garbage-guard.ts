@@ -15,6 +15,12 @@ export interface StoreHold {
 export interface GarbageGuard {
   hold(): StoreHold;
   /**
+   * Runs work that makes an environment ready and then gives it to a berth. While some does, what was just used counts as
+   * needed: its berth may not be recorded yet.
+   */
+  using<T>(work: () => Promise<T>): Promise<T>;
+  readonly inUse: boolean;
+  /**
    * Waits until nothing is held, and lets nothing be held until `begun` is called or the work ends.
    * @throws BerthError CANCELLED
    */
@@ -23,6 +29,7 @@ export interface GarbageGuard {
 
 export function createGarbageGuard(): GarbageGuard {
   let held = 0;
+  let users = 0;
   let beginning = false;
   const waiting = new Set<() => void>();
   const wake = () => {
@@ -60,6 +67,17 @@ export function createGarbageGuard(): GarbageGuard {
           wake();
         },
       };
+    },
+    async using(work) {
+      users += 1;
+      try {
+        return await work();
+      } finally {
+        users -= 1;
+      }
+    },
+    get inUse() {
+      return users > 0;
     },
     async collect(work, signal) {
       await until(() => !beginning, signal);

@@ -5,6 +5,7 @@
  */
 import { lstatSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { digestOfJson } from '../core/digest.ts';
 import { isErrno } from '../core/files.ts';
 import type { Nix } from '../nix/nix.ts';
 import { isStorePath, type StorePath } from '../nix/store.ts';
@@ -36,7 +37,7 @@ export interface GarbageOptions {
   readonly now?: () => number;
 }
 
-/** An environment that was just made ready is not lost before its berth is recorded, however few days are kept. */
+/** How far back an environment counts as just made ready, while a berth may be about to get it. */
 const graceMs = 10 * 60_000;
 const dayMs = 24 * 3600_000;
 
@@ -56,7 +57,8 @@ export function createGarbageCollector(options: GarbageOptions) {
 
   /** Decides what goes. Reads only; what it reads can't change before it is acted on, since that is one step. */
   function plan(rootNames: readonly string[]): Plan {
-    const before = now() - options.keepDays * dayMs;
+    const recent = now() - (options.guard.inUse ? graceMs : 0);
+    const before = Math.min(now() - options.keepDays * dayMs, recent);
     const berths = options.berths.all();
     const inBerths = new Set<string>(berths.map((berth) => berth.environmentDigest));
     const seeds = storage.seeds();
@@ -64,25 +66,23 @@ export function createGarbageCollector(options: GarbageOptions) {
     const environments = records.environments();
     const kept = environments.filter(
       ({ environment, usedAt }) =>
-        inBerths.has(environment.digest) ||
-        seeded.has(environment.storePath) ||
-        usedAt >= Math.min(before, now() - graceMs),
+        inBerths.has(environment.digest) || seeded.has(environment.storePath) || usedAt > before,
     );
     const keptKeys = new Set(kept.map(({ key }) => key));
 
-    const lockedInUse = new Set(
+    const lockedInUse = new Set<string>(
       [
         ...seeds.flatMap((seed) => Object.values(seed.sources)),
         ...storage
           .usage()
           .filter(({ environmentKey }) => keptKeys.has(environmentKey))
           .flatMap(({ sources }) => Object.values(sources)),
-      ].map((locked) => JSON.stringify(locked)),
+      ].map((locked) => digestOfJson(locked)),
     );
     const sources = storage.sources();
     const isSourceKept = (source: (typeof sources)[number]) =>
-      source.usedAt >= now() - graceMs ||
-      lockedInUse.has(JSON.stringify(source.locked)) ||
+      source.usedAt > recent ||
+      lockedInUse.has(digestOfJson(source.locked)) ||
       source.lockFiles.some((file) => isLocked(source.locked, file));
     const keptSources = sources.filter(isSourceKept);
 
@@ -93,17 +93,16 @@ export function createGarbageCollector(options: GarbageOptions) {
       ...seeds.map((seed) => seedRootOf(seed.name)),
       ...keptSources.flatMap((source) => source.storePaths.map(sourceRootOf)),
     ]);
-    const tracesBefore = Math.min(before, now() - graceMs);
     return {
       environments: environments
         .filter(({ key }) => !keptKeys.has(key))
         .map(({ key, environment }) => ({ key, digest: environment.digest })),
       sources: sources.filter((source) => !keptSources.includes(source)),
       roots: rootNames.filter((name) => /^(environment|building|seed|source)-/.test(name) && !needed.has(name)),
-      traces: storage.staleTraces(tracesBefore),
-      tracesBefore,
+      traces: storage.staleTraces(before),
+      tracesBefore: before,
       files: [
-        ...options.agingFolders.flatMap((folder) => filesOlderThan(folder, tracesBefore)),
+        ...options.agingFolders.flatMap((folder) => filesOlderThan(folder, before)),
         ...leftovers(options.berthsDirectory, new Set(berths.map((berth) => berth.spec.id))),
       ],
     };

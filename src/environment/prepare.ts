@@ -75,12 +75,14 @@ export async function prepareHeld(
   steps: PrepareSteps,
   guard: GarbageGuard,
 ): Promise<Prepared> {
-  const hold = guard.hold();
-  try {
-    return await prepare(request, { ...context, hold }, steps);
-  } finally {
-    hold.end();
-  }
+  return guard.using(async () => {
+    const hold = guard.hold();
+    try {
+      return await prepare(request, { ...context, hold }, steps);
+    } finally {
+      hold.end();
+    }
+  });
 }
 
 function cacheOf(step: { readonly cache: 'hit' | 'miss' }): 'hit' | 'miss' {

@@ -7,6 +7,7 @@ import { lstat, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from 'nod
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { z } from 'zod';
+import { digestOfJson } from '../core/digest.ts';
 import { BerthError } from '../core/errors.ts';
 import { exec } from '../core/exec.ts';
 import { isErrno, readTextIfThere } from '../core/files.ts';
@@ -52,8 +53,8 @@ export function createSeedTransfer(options: SeedTransferOptions): SeedTransfer {
 
   /** The list of seeds, with the revisions of sources that they were made from, as far as the store has them. */
   function listOf(chosen: readonly SeedRecord[]): SeedList {
-    const wanted = new Set(chosen.flatMap((seed) => Object.values(seed.sources).map((it) => JSON.stringify(it))));
-    const sources = records.sources().filter(({ locked }) => wanted.has(JSON.stringify(locked)));
+    const wanted = new Set<string>(chosen.flatMap((seed) => Object.values(seed.sources).map((it) => digestOfJson(it))));
+    const sources = records.sources().filter(({ locked }) => wanted.has(digestOfJson(locked)));
     return {
       format,
       seeds: [...chosen],
@@ -173,11 +174,11 @@ function rootsOf(list: SeedList): StorePath[] {
 
 function merge(before: SeedList, now: SeedList): SeedList {
   const names = new Set(now.seeds.map((seed) => seed.name));
-  const locked = new Set(now.sources.map((source) => JSON.stringify(source.locked)));
+  const locked = new Set<string>(now.sources.map((source) => digestOfJson(source.locked)));
   return {
     format,
     seeds: [...before.seeds.filter((seed) => !names.has(seed.name)), ...now.seeds],
-    sources: [...before.sources.filter((source) => !locked.has(JSON.stringify(source.locked))), ...now.sources],
+    sources: [...before.sources.filter((source) => !locked.has(digestOfJson(source.locked))), ...now.sources],
   };
 }
 

@@ -3,6 +3,7 @@
  * made again.
  */
 import { readLock } from '../config/lock.ts';
+import { digestOfJson } from '../core/digest.ts';
 import type { Nix } from '../nix/nix.ts';
 import type { StorePath } from '../nix/store.ts';
 import type { LockedSource } from '../sources/source.ts';
@@ -38,8 +39,8 @@ export function createSourceKeeper(
 /** @returns whether a lock file that was told to use the source still does */
 export function isLocked(source: LockedSource, lockFile: string): boolean {
   try {
-    const wanted = JSON.stringify(source);
-    return Object.values(readLock(lockFile).sources).some((locked) => JSON.stringify(locked) === wanted);
+    const wanted = digestOfJson(source);
+    return Object.values(readLock(lockFile).sources).some((locked) => digestOfJson(locked) === wanted);
   } catch {
     // A lock that can't be read now may be good again later: what it named is kept.
     return true;
