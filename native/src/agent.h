@@ -16,6 +16,7 @@
 #define EXIT_FILE RUN_DIRECTORY "/exit"
 #define EXIT_WITH_COMMAND_FILE RUN_DIRECTORY "/exit-with-command"
 #define FHS_ETC RUN_DIRECTORY "/fhs/etc"
+#define DEFAULT_ETC "/berth/fhs/etc"
 #define AGENT_PROGRAM "/berth/bin/agent"
 #define BUSYBOX "/berth/bin/busybox"
 #define SECCOMP_FILTER "/berth/etc/seccomp.bpf"

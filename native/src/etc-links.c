@@ -56,6 +56,25 @@ struct linking {
   const char *prefix; /* path of the view's folder */
 };
 
+/* Whether the entry is a link to the minimal image's own file, which any view's takes the place of. */
+static int is_default(int etc, const char *name) {
+  char target[PATH_LIMIT];
+  long length = sys_readlinkat(etc, name, target, sizeof target - 1);
+  if (length <= 0) return 0;
+  target[length] = 0;
+  return text_starts(target, DEFAULT_ETC "/");
+}
+
+/* By a rename, so that there is no moment without the file. */
+static void replace_link(const char *target, const char *name) {
+  char path[PATH_LIMIT];
+  struct text text = text_in(path, sizeof path);
+  text_add(&text, "/etc/");
+  text_add(&text, name);
+  if (text.full || sys_symlinkat(target, AT_FDCWD, "/etc/.berth.new") != 0) return;
+  if (sys_rename("/etc/.berth.new", path) != 0) sys_unlinkat(AT_FDCWD, "/etc/.berth.new", 0);
+}
+
 static void link_entry(int view, const char *name, void *context) {
   struct linking *linking = context;
   char path[PATH_LIMIT];
@@ -67,6 +86,10 @@ static void link_entry(int view, const char *name, void *context) {
   if (text.full) return;
   if (sys_fstatat(linking->etc, name, &status, AT_SYMLINK_NOFOLLOW) == -ENOENT) {
     sys_symlinkat(path, linking->etc, name);
+    return;
+  }
+  if (linking->depth == 0 && text_starts(path, FHS_ETC "/") && is_default(linking->etc, name)) {
+    replace_link(path, name);
     return;
   }
   /* A folder on both sides: what the container's lacks is linked one level down. The view's may itself be a link. */
@@ -81,16 +104,21 @@ static void link_entry(int view, const char *name, void *context) {
   if (inner_etc >= 0) sys_close(inner_etc);
 }
 
+static void link_folder(int etc, const char *folder) {
+  int from = (int)sys_open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  if (from < 0) return;
+  struct linking linking = {0, etc, folder};
+  for_each_entry(from, 0, link_entry, &linking);
+  sys_close(from);
+}
+
 void link_etc(void) {
   int etc = (int)sys_open("/etc", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
   if (etc < 0) return;
   struct cleaning cleaning = {0};
   for_each_entry(etc, 0, clean_entry, &cleaning);
-  int view = (int)sys_open(FHS_ETC, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-  if (view >= 0) {
-    struct linking linking = {0, etc, FHS_ETC};
-    for_each_entry(view, 0, link_entry, &linking);
-    sys_close(view);
-  }
+  link_folder(etc, FHS_ETC);
+  /* What no view has: passwd and its like of the minimal image. */
+  link_folder(etc, DEFAULT_ETC);
   sys_close(etc);
 }
