@@ -45,16 +45,12 @@ async function isFresh(files) {
 const files = await sources();
 if (process.argv.includes('--if-stale') && (await isFresh(files))) process.exit(0);
 
-// Bundled in memory and written file by file with renames, entries last, so that a command started meanwhile finds a
-// whole program. Chunks have their content in their name: old ones are kept for an hour, for daemons that run.
-const result = await esbuild.build({
+const common = {
   absWorkingDir: root,
-  entryPoints: { 'cli/main': 'src/cli/main.ts', 'daemon/main': 'src/daemon/main.ts' },
   outdir: dist,
   write: false,
   bundle: true,
   splitting: true,
-  chunkNames: 'chunks/[name]-[hash]',
   format: 'esm',
   platform: 'node',
   target: 'node20.19',
@@ -70,18 +66,55 @@ const result = await esbuild.build({
     js: "import { createRequire as berthCreateRequire } from 'node:module'; const require = berthCreateRequire(import.meta.url);",
   },
   logLevel: 'warning',
-});
-const isEntry = (path) => !path.includes('/chunks/');
-for (const file of result.outputFiles.toSorted((a, b) => isEntry(a.path) - isEntry(b.path))) {
+};
+
+// The command loads these parts of the daemon only for `serve` and `doctor`. They are left to the daemon's own bundle:
+// in one bundle with it, what both use would bring the daemon's whole libraries into each start of the command.
+const loadedLate = ['daemon', 'doctor', 'signals'];
+const fromDaemonBundle = {
+  name: 'from-daemon-bundle',
+  setup(build) {
+    build.onResolve({ filter: new RegExp(`/daemon/(${loadedLate.join('|')})\\.ts$`) }, ({ path, kind }) =>
+      kind === 'dynamic-import'
+        ? { path: `../daemon/${path.slice(path.lastIndexOf('/') + 1, -'.ts'.length)}.js`, external: true }
+        : undefined,
+    );
+  },
+};
+
+const bundles = await Promise.all([
+  esbuild.build({
+    ...common,
+    entryPoints: { 'cli/main': 'src/cli/main.ts' },
+    chunkNames: 'cli/[name]-[hash]',
+    plugins: [fromDaemonBundle],
+  }),
+  esbuild.build({
+    ...common,
+    entryPoints: {
+      'daemon/main': 'src/daemon/main.ts',
+      ...Object.fromEntries(loadedLate.map((name) => [`daemon/${name}`, `src/daemon/${name}.ts`])),
+    },
+    chunkNames: 'daemon/[name]-[hash]',
+  }),
+]);
+
+// Written file by file with renames, entries last, so that a command started meanwhile finds a whole program. Chunks have
+// their content in their name: old ones are kept for an hour, for daemons that run.
+const outputs = bundles.flatMap((bundle) => bundle.outputFiles);
+const isEntry = (path) => !/-[A-Z0-9]{8}\.js(\.map)?$/.test(path);
+for (const file of outputs.toSorted((a, b) => isEntry(a.path) - isEntry(b.path))) {
   await mkdir(dirname(file.path), { recursive: true });
   const temporary = `${file.path}.${process.pid}.tmp`;
   await writeFile(temporary, file.contents);
   await rename(temporary, file.path);
 }
-const current = new Set(result.outputFiles.map((file) => file.path));
+const current = new Set(outputs.map((file) => file.path));
 const anHourAgo = Date.now() - 3_600_000;
-for (const name of await readdir(join(dist, 'chunks'))) {
-  const path = join(dist, 'chunks', name);
-  if (!current.has(path) && (await stat(path)).mtimeMs < anHourAgo) await rm(path);
+for (const folder of ['cli', 'daemon']) {
+  for (const name of await readdir(join(dist, folder))) {
+    const path = join(dist, folder, name);
+    if (!current.has(path) && (await stat(path)).mtimeMs < anHourAgo) await rm(path, { force: true });
+  }
 }
 await writeFile(join(dist, '.built'), '');

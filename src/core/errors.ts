@@ -432,9 +432,10 @@ export class BerthError extends Error {
   }
 
   /** @returns the error that a report describes, on the client's side of a socket */
-  static fromReport(report: ErrorReport): BerthError {
+  static fromReport(report: ErrorReport, cause?: unknown): BerthError {
     return new BerthError(report.code, report.message, {
       hint: report.hint,
+      ...(cause === undefined ? {} : { cause }),
       ...(report.location ? { location: report.location } : {}),
       ...(report.details ? { details: report.details } : {}),
     });
@@ -444,6 +445,10 @@ export class BerthError extends Error {
 /** @returns `error` itself when it is of the catalogue, else an INTERNAL error that keeps it as the cause */
 export function asBerthError(error: unknown): BerthError {
   if (error instanceof BerthError) return error;
+  // Of another bundle of Berth's in this process, which has a class of its own: `berth serve`.
+  if (error instanceof Error && error.name === 'BerthError' && 'report' in error) {
+    return BerthError.fromReport((error as BerthError).report(), error);
+  }
   if (error instanceof Error && error.name === 'AbortError') {
     return new BerthError('CANCELLED', 'The work was cancelled.', { cause: error });
   }

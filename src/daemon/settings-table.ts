@@ -2,9 +2,10 @@
  * The table of all settings: name, variable, values, default, meaning. docs/settings.md is generated from it. Reading
  * is settings.ts's work.
  */
-import { z } from 'zod';
+// The small edition: the command reads settings too, and the whole library would add 30 ms to its start.
+import * as z from 'zod/mini';
 
-export interface SettingDefinition<Schema extends z.ZodType = z.ZodType> {
+export interface SettingDefinition<Schema extends z.ZodMiniType = z.ZodMiniType> {
   readonly variable: `BERTH_${string}`;
   /** Takes JSON of the settings file as well as the text of a variable or flag. */
   readonly schema: Schema;
@@ -20,24 +21,30 @@ export interface SettingDefinition<Schema extends z.ZodType = z.ZodType> {
   readonly secret?: true;
 }
 
-function setting<Schema extends z.ZodType>(definition: SettingDefinition<Schema>): SettingDefinition<Schema> {
+function setting<Schema extends z.ZodMiniType>(definition: SettingDefinition<Schema>): SettingDefinition<Schema> {
   return definition;
 }
 
-const text = z.string().min(1);
-const optionalText = z.preprocess((value) => (value === '' ? null : value), z.string().nullable());
-const list = z.preprocess(
+const text = z.string().check(z.minLength(1));
+const optionalText = before((value) => (value === '' ? null : value), z.nullable(z.string()));
+const list = before(
   (value) => (typeof value === 'string' ? value.split(/[\s,]+/).filter((word) => word !== '') : value),
   z.array(z.string()),
 );
-const flag = z.preprocess((value) => flagWords[String(value)] ?? value, z.boolean());
-const number = z.preprocess((value) => (typeof value === 'string' ? numberFrom(value) : value), z.number().positive());
-const whole = z.preprocess((value) => (typeof value === 'string' ? numberFrom(value) : value), z.int().nonnegative());
-const bytes = z.preprocess((value) => (typeof value === 'string' ? parseBytes(value) : value), z.int().positive());
-const milliseconds = z.preprocess(
-  (value) => (typeof value === 'string' ? parseMilliseconds(value) : value),
-  z.int().nonnegative(),
-);
+const flag = before((value) => flagWords[String(value)] ?? value, z.boolean());
+const number = before(fromText(numberFrom), z.number().check(z.positive()));
+const whole = before(fromText(numberFrom), z.int().check(z.nonnegative()));
+const bytes = before(fromText(parseBytes), z.int().check(z.positive()));
+const milliseconds = before(fromText(parseMilliseconds), z.int().check(z.nonnegative()));
+
+/** Checks what the function makes of the value. */
+function before<Schema extends z.ZodMiniType>(change: (value: unknown) => unknown, schema: Schema) {
+  return z.pipe(z.transform(change), schema);
+}
+
+function fromText(parse: (value: string) => unknown): (value: unknown) => unknown {
+  return (value) => (typeof value === 'string' ? parse(value) : value);
+}
 
 const flagWords: Readonly<Record<string, boolean>> = {
   true: true,
@@ -49,8 +56,8 @@ const flagWords: Readonly<Record<string, boolean>> = {
 };
 
 /** `none` in a variable and null in the file both mean that there is no limit. */
-function orNone<Schema extends z.ZodType>(schema: Schema) {
-  return z.preprocess((value) => (value === 'none' ? null : value), schema.nullable());
+function orNone<Schema extends z.ZodMiniType>(schema: Schema) {
+  return before((value) => (value === 'none' ? null : value), z.nullable(schema));
 }
 
 function numberFrom(value: string): number | string {
@@ -154,7 +161,7 @@ export const settingsTable = {
   }),
   'debian.checkValidUntil': setting({
     variable: 'BERTH_DEBIAN_CHECK_VALID_UNTIL',
-    schema: z.preprocess((value) => (value === '' ? null : value), flag.nullable()),
+    schema: before((value) => (value === '' ? null : value), z.nullable(flag)),
     values: '`true` or `false`',
     default: null,
     defaultText: "as the host's apt does",
@@ -256,19 +263,19 @@ export const settingsTable = {
     default: 3_600_000,
     meaning: 'How long all builds and downloads of one environment may take.',
   }),
-  engine: setting({
-    variable: 'BERTH_ENGINE',
-    schema: z.enum(['auto', 'embedded', 'docker', 'kubernetes']),
-    values: '`auto`, `embedded`, `docker` or `kubernetes`',
-    default: 'auto',
-    meaning: 'What runs containers. `auto` takes the first that works here, in this order.',
-  }),
   'gc.keepDays': setting({
     variable: 'BERTH_GC_KEEP_DAYS',
     schema: whole,
     values: 'days',
     default: 14,
     meaning: 'How long `berth gc` keeps an environment, a trace or a log that nothing uses.',
+  }),
+  engine: setting({
+    variable: 'BERTH_ENGINE',
+    schema: z.enum(['auto', 'embedded', 'docker', 'kubernetes']),
+    values: '`auto`, `embedded`, `docker` or `kubernetes`',
+    default: 'auto',
+    meaning: 'What runs containers. `auto` takes the first that works here, in this order.',
   }),
   'docker.socket': setting({
     variable: 'BERTH_DOCKER_SOCKET',
@@ -333,7 +340,7 @@ export const settingsTable = {
   }),
   token: setting({
     variable: 'BERTH_TOKEN',
-    schema: z.preprocess((value) => (value === '' ? null : value), z.string().min(16).nullable()),
+    schema: before((value) => (value === '' ? null : value), z.nullable(z.string().check(z.minLength(16)))),
     values: 'at least 16 characters',
     default: null,
     defaultText: 'none',

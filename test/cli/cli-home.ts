@@ -101,6 +101,16 @@ export function createCliHome(): CliHome {
   };
 }
 
+/** Resolves with the command's first output; rejects when it ends without any. */
+export async function firstOutput({ child, outcome }: ReturnType<CliHome['start']>): Promise<string> {
+  const ended = outcome.then(({ code, stdout, stderr }): string => {
+    if (stdout !== '') return stdout;
+    throw new Error(`The command ended with ${code ?? 'a signal'} and without output: ${stderr}`);
+  });
+  const first = once(child.stdout!, 'data').then(([text]) => text as string);
+  return Promise.race([first, ended]);
+}
+
 export function isAlive(pid: number): boolean {
   try {
     // A zombie has ended, whoever has yet to collect it.

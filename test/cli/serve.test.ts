@@ -1,7 +1,6 @@
 /** `berth serve`: the daemon in the foreground, and who may call it over TCP. */
-import { once } from 'node:events';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { buildIfStale, createCliHome, until, type CliHome, type Outcome } from './cli-home.ts';
+import { buildIfStale, createCliHome, firstOutput, until, type CliHome, type Outcome } from './cli-home.ts';
 
 beforeAll(buildIfStale);
 
@@ -18,10 +17,9 @@ afterEach(async () => {
 
 /** Starts it and waits until it says where it answers. */
 async function serve(args: readonly string[], env: Record<string, string> = {}) {
-  const { child, outcome } = cli.start(['serve', '--json', ...args], { env });
-  const ended = outcome.then(({ stderr }) => Promise.reject(new Error(`serve ended: ${stderr}`)));
-  ended.catch(() => undefined);
-  const [line] = (await Promise.race([once(child.stdout!, 'data'), ended])) as [string];
+  const started = cli.start(['serve', '--json', ...args], { env });
+  const { child, outcome } = started;
+  const line = await firstOutput(started);
   running = {
     end() {
       child.kill('SIGTERM');

@@ -1,6 +1,5 @@
 /** Commands in berths, through the command and a real daemon: streams, exit codes, signals, terminals, berths' lives. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -8,7 +7,7 @@ import { formatLock } from '../../src/config/lock.ts';
 import type { BerthSummary } from '../../src/environment/service.ts';
 import { debianLock } from '../support/debian-root.ts';
 import { testHome } from '../support/test-home.ts';
-import { buildIfStale, createCliHome, root, until, type CliHome, type RunOptions } from './cli-home.ts';
+import { buildIfStale, createCliHome, firstOutput, root, until, type CliHome, type RunOptions } from './cli-home.ts';
 
 let cli: CliHome;
 let project: string;
@@ -69,10 +68,10 @@ describe('berth run', () => {
 
   it('passes signals on to the command, which says what they mean', async () => {
     const script = 'trap "echo got it; exit 7" TERM; echo up; while :; do sleep 0.1; done';
-    const { child, outcome } = cli.start(['run', '--', 'sh', '-c', script], { cwd: project, env });
-    await once(child.stdout!, 'data');
-    child.kill('SIGTERM');
-    expect(await outcome).toMatchObject({ code: 7, stdout: 'up\ngot it\n' });
+    const running = cli.start(['run', '--', 'sh', '-c', script], { cwd: project, env });
+    await firstOutput(running);
+    running.child.kill('SIGTERM');
+    expect(await running.outcome).toMatchObject({ code: 7, stdout: 'up\ngot it\n' });
   });
 
   it('exits as a shell does for a command that is not there', async () => {
@@ -83,12 +82,12 @@ describe('berth run', () => {
 
   it('leaves no berth behind, not even when it is killed', async () => {
     await berth(['run', '--', 'true']);
-    const { child, outcome } = cli.start(['run', '--', 'sh', '-c', 'echo up; sleep 1000'], { cwd: project, env });
-    await once(child.stdout!, 'data');
+    const running = cli.start(['run', '--', 'sh', '-c', 'echo up; sleep 1000'], { cwd: project, env });
+    await firstOutput(running);
     expect((await list()).length).toBeGreaterThan(0);
     // The whole group: bin/berth has become the program itself, so that this is it.
-    child.kill('SIGKILL');
-    await outcome;
+    running.child.kill('SIGKILL');
+    await running.outcome;
     await until(async () => (await list()).length === 0);
   });
 });
@@ -171,10 +170,10 @@ describe('a berth', () => {
     await berth(['up']);
     await until(async () => (await berth(['logs', 'web'])).stdout.includes('failed'));
     expect((await berth(['logs', 'web'])).stdout).toBe('started\nfailed\n');
-    const { child, outcome } = cli.start(['logs', '-f', 'web'], { cwd: project, env });
-    await once(child.stdout!, 'data');
-    child.kill('SIGINT');
-    expect(await outcome).toMatchObject({ code: 0, stdout: 'started\nfailed\n' });
+    const running = cli.start(['logs', '-f', 'web'], { cwd: project, env });
+    await firstOutput(running);
+    running.child.kill('SIGINT');
+    expect(await running.outcome).toMatchObject({ code: 0, stdout: 'started\nfailed\n' });
     await berth(['rm', 'web']);
   });
 
