@@ -5,7 +5,7 @@ import { Command } from 'commander';
 import type { CallOptions, Client } from '../client/client.ts';
 import type { Settings } from '../daemon/settings.ts';
 import { createProgress, type Progress } from './progress.ts';
-import { createStyle, wantsColours, type Style } from './style.ts';
+import { createStyle, wantsColours, type Style } from '../core/style.ts';
 
 export interface CommonOptions {
   readonly json?: true;

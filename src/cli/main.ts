@@ -2,8 +2,8 @@
 import { asBerthError, BerthError } from '../core/errors.ts';
 import { readFileIfPossible, type CommandContext } from './context.ts';
 import { runProgram } from './program.ts';
-import { renderError } from './render-error.ts';
-import { createStyle, wantsColours } from './style.ts';
+import { renderError } from '../core/render-error.ts';
+import { createStyle, wantsColours } from '../core/style.ts';
 
 const cancel = new AbortController();
 const onSignal = (signal: NodeJS.Signals): void => {

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { BerthEvent } from '../core/events.ts';
 import { createProgress, type ProgressOptions } from './progress.ts';
-import { createStyle } from './style.ts';
+import { createStyle } from '../core/style.ts';
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 1_000_000 });

@@ -1,7 +1,7 @@
 /** Shows events as they come: one line that moves on a terminal, else a plain line a phase. Reads nothing but events. */
 import type { Phase, PublishedEvent } from '../core/events.ts';
-import { formatBytes, formatDuration } from './format.ts';
-import type { Style } from './style.ts';
+import { formatBytes, formatDuration } from '../core/format.ts';
+import type { Style } from '../core/style.ts';
 
 export interface ProgressOptions {
   readonly write: (text: string) => void;

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { packageRoot } from '../../core/package-root.ts';
 import type { UpResult } from '../../environment/service.ts';
 import { newCommand, runCommand, type CommandContext, type CommonOptions, type Run } from '../context.ts';
-import { formatDuration, formatTable } from '../format.ts';
+import { formatDuration, formatTable } from '../../core/format.ts';
 import { captureSession } from '../session.ts';
 
 /** The projects of examples/demo: what runs in them, and a package that is added to them. */

@@ -6,7 +6,7 @@ import { BerthError } from '../../core/errors.ts';
 import type { DoctorReport } from '../../daemon/doctor.ts';
 import { newCommand, runCommand, type CommandContext, type CommonOptions } from '../context.ts';
 import { packageRoot } from '../../core/package-root.ts';
-import type { Style } from '../style.ts';
+import type { Style } from '../../core/style.ts';
 
 export function doctorCommand(context: CommandContext): Command {
   return newCommand('doctor', 'Tell what Berth needs, what is there, and how to get what is missing.', [

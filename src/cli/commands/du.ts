@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { UserUsage } from '../../environment/storage.ts';
 import { newCommand, runCommand, type CommandContext, type CommonOptions } from '../context.ts';
-import { formatAge, formatBytes, formatTable } from '../format.ts';
+import { formatAge, formatBytes, formatTable } from '../../core/format.ts';
 
 export function duCommand(context: CommandContext): Command {
   return newCommand('du', 'Tell what environments, seeds and sources take of the store.', [

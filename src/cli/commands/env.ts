@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { newCommand, runCommand, type CommandContext } from '../context.ts';
-import { exportLines } from '../format.ts';
+import { exportLines } from '../../core/format.ts';
 import { addEnvironmentOptions, environmentRequest, type EnvironmentOptions } from '../up-options.ts';
 
 export function envCommand(context: CommandContext): Command {

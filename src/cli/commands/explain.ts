@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { Explanation } from '../../environment/explain.ts';
 import { newCommand, runCommand, type CommandContext } from '../context.ts';
-import { formatTable } from '../format.ts';
+import { formatTable } from '../../core/format.ts';
 import { addEnvironmentOptions, environmentRequest, type EnvironmentOptions } from '../up-options.ts';
 
 export function explainCommand(context: CommandContext): Command {

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { newCommand, runCommand, type CommandContext, type CommonOptions } from '../context.ts';
-import { formatBytes } from '../format.ts';
+import { formatBytes } from '../../core/format.ts';
 
 export function gcCommand(context: CommandContext): Command {
   return newCommand('gc', 'Drop what nothing needs: environments, sources, logs, and paths of the store.', [

@@ -1,6 +1,6 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import { newCommand, runCommand, type CommandContext, type CommonOptions } from '../context.ts';
-import { formatTable } from '../format.ts';
+import { formatTable } from '../../core/format.ts';
 
 export function searchCommand(context: CommandContext): Command {
   return newCommand('search', "Find packages in a config's sources, best first.", [

@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { BerthError } from '../../core/errors.ts';
 import type { SeedMoveRequest, SeedsMoved } from '../../environment/storage.ts';
 import { newCommand, runCommand, type CommandContext, type CommonOptions } from '../context.ts';
-import { formatAge, formatBytes, formatTable } from '../format.ts';
+import { formatAge, formatBytes, formatTable } from '../../core/format.ts';
 
 export function seedCommand(context: CommandContext): Command {
   const command = newCommand('seed', 'Have packages in the store before they are needed.', [

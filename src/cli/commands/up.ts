@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
-import type { UpResult } from '../../environment/service.ts';
 import { newCommand, runCommand, type CommandContext } from '../context.ts';
-import { formatBytes, formatDuration } from '../format.ts';
+import { renderUp } from '../../daemon/render.ts';
 import { addUpOptions, upRequest, type UpOptions } from '../up-options.ts';
 
 export function upCommand(context: CommandContext): Command {
@@ -19,15 +18,4 @@ export function upCommand(context: CommandContext): Command {
         run.result(result, () => renderUp(result));
       }),
     );
-}
-
-/** @returns what `berth up` tells people */
-export function renderUp(result: UpResult): string {
-  const { closure, timingsMs } = result;
-  const environment = result.cache.environment === 'hit' ? 'environment from the cache' : 'environment made anew';
-  return [
-    `${result.name} is ready (${result.id}, ${result.engine}) after ${formatDuration(timingsMs.total)}: ` +
-      `${environment}, ${closure.paths} store paths, ${formatBytes(closure.bytes)}`,
-    `  berth exec ${result.name} -- COMMAND`,
-  ].join('\n');
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BerthError } from '../core/errors.ts';
+import { BerthError } from './errors.ts';
 import { renderError } from './render-error.ts';
 import { createStyle } from './style.ts';
 

@@ -1,5 +1,5 @@
 /** An error in words: what happened, where in the user's file, and what to do next. */
-import type { BerthError } from '../core/errors.ts';
+import type { BerthError } from './errors.ts';
 import type { Style } from './style.ts';
 
 export interface RenderErrorOptions {
