@@ -23,7 +23,13 @@ export function tryLockHome(file: string): HomeLock | undefined {
     if (isBusy(error)) return undefined;
     throw error;
   }
-  return { release: () => void database.close() };
+  return {
+    release() {
+      // Closing alone leaves the lock until the object is collected.
+      database.exec('ROLLBACK');
+      database.close();
+    },
+  };
 }
 
 function isBusy(error: unknown): boolean {
