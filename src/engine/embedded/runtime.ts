@@ -78,12 +78,15 @@ export async function startContainer(runtime: Runtime, start: RuntimeStart): Pro
           : error,
       ),
     );
+    // What is still to be read of its messages comes before `close`, which a process left behind could hold up.
+    let late: NodeJS.Timeout | undefined;
+    child.on('close', (code) => {
+      clearTimeout(late);
+      if (code !== 0) reject(refused(runtime, code, said));
+    });
     child.on('exit', (code) => {
       if (code === 0) resolve();
-      else {
-        child.stderr.once('close', () => reject(refused(runtime, code, said)));
-        setTimeout(() => child.stderr.destroy(), 200).unref();
-      }
+      else late = setTimeout(() => reject(refused(runtime, code, said)), 500);
     });
   });
 }
