@@ -252,6 +252,7 @@ describe('the closure', () => {
 describe('the daemon', () => {
   it('serves clients that it does not trust', async () => {
     const daemon = fixture.nix.daemon(join(fixture.root, 'd'));
+    let other: NixFixture | undefined;
     await daemon.ensure();
     try {
       const client = (program: string, args: string[], input?: Buffer) =>
@@ -272,7 +273,7 @@ describe('the daemon', () => {
       expect(client('nix-store', ['--add', bigFile()]).trim()).toMatch(/-big$/);
 
       // Another store's path that nobody has signed.
-      const other = await makeNixFixture();
+      other = await makeNixFixture();
       const foreign = join(other.root, 'foreign');
       const hello = await other.nix.realise([await instantiate('pkgs.busybox', other.nix)]);
       await other.nix.copyToCache(`file://${foreign}`, hello.paths);
@@ -292,8 +293,8 @@ describe('the daemon', () => {
         ]),
       ).toThrow();
       expect(await fixture.nix.validPaths(hello.paths)).toEqual([]);
-      await other.close();
     } finally {
+      await other?.close();
       await daemon.stop();
     }
     expect(existsSync(daemon.socket)).toBe(false);
