@@ -1,5 +1,5 @@
 # The evaluator's entry: reads the request, loads the config, whatever its shape, and says what it means, as
-# src/config/evaluated-config.ts has it. Each problem is a code of src/core/errors.ts with the place in the config.
+# src/nix/evaluated-config.ts has it. Each problem is a code of src/core/errors.ts with the place in the config.
 let
   request = import ./request.nix;
 

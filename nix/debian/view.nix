@@ -50,8 +50,8 @@ let
   line = path: member: named: "${path} ${member} ${if named then "1" else "0"}\n";
 in
 derivation {
-  inherit name;
-  inherit (archive) system triplet;
+  inherit name base;
+  inherit (archive) system triplet shell;
   builder = perl.loader;
   args = perl.arguments ++ [ script ];
   # One line a member: store path, name, and whether the config names it (which wins where two have the same file).

@@ -106,9 +106,8 @@ sub place {
 sub is_self_located {
     my ($path, $file) = @_;
     return 0 if $path !~ m{^(usr/lib/|usr/libexec/|opt/)} || $path =~ /\.so\b/ || !-x $file || -s _ > 50_000_000;
+    return 0 unless is_elf($file);
     open my $handle, '<:raw', $file or return 0;
-    read $handle, my $text, 4;
-    return 0 if $text ne "\x7fELF";
     local $/;
     return index(<$handle>, '$ORIGIN') >= 0;
 }
@@ -126,6 +125,7 @@ for (@links) {
 }
 write_users() if -e "$out/usr/share/base-passwd/passwd.master";
 write_environment();
+wrap_programs() unless $ENV{base};
 
 # etc/passwd and etc/group: Debian's own, and the users and groups that the packages would have made.
 sub write_users {
@@ -213,7 +213,7 @@ sub write_users {
 
 # What stdenv/setup reads. $berthRoot is the view, or nothing where /usr leads to it.
 sub write_environment {
-    my @lines = ("berthTriplet=$ENV{triplet}\n");
+    my @lines = ('berthLibraries="' . join(':', map { "\$berthRoot/$_" } library_folders()) . "\"\n");
     my @folders = map { substr $_, length "$out/" } map { sort glob "$out/$_" } words($ENV{path});
     push @lines, join('', 'PATH="', (map { "\$berthRoot/$_:" } @folders), "\$PATH\"\n") if @folders;
     for (split /\n/, $ENV{variables}) {
@@ -233,6 +233,50 @@ sub write_environment {
         push @lines, "LD_LIBRARY_PATH=\"$text\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}\"\nexport LD_LIBRARY_PATH\n";
     }
     spew("$out/.berth/environment", @lines);
+}
+
+# Where libraries lie, for programs whose loader looks in another /usr: the loader's own folder, and those below it that
+# packages name in RUNPATHs or give to the loader's cache.
+sub library_folders {
+    my %folders;
+    for (glob "$out/usr/lib/$ENV{triplet}/*/lib*.so $out/usr/lib/$ENV{triplet}/*/lib*.so.*") {
+        s{/[^/]*$}{};
+        $folders{ substr $_, length "$out/" } = 1;
+    }
+    return ("usr/lib/$ENV{triplet}", sort keys %folders);
+}
+
+# Programs of a prefix that no /usr leads to find their libraries by LD_LIBRARY_PATH: usr/bin/NAME becomes a script, and
+# the program is .berth/wrapped/bin/NAME, beside which lib and share are as they are beside usr/bin.
+sub wrap_programs {
+    make_folder($_) for '/.berth/wrapped', '/.berth/wrapped/bin', '/.berth/wrapped/sbin';
+    for (qw(lib libexec share include)) { symlink "../../usr/$_", "$out/.berth/wrapped/$_" if -e "$out/usr/$_" }
+    my $libraries = join ':', map { "$out/$_" } library_folders();
+    for my $folder (qw(bin sbin)) {
+        for my $name (-d "$out/usr/$folder" ? sort(list("$out/usr/$folder")) : ()) {
+            my ($file, $moved) = ("$out/usr/$folder/$name", "$out/.berth/wrapped/$folder/$name");
+            next unless is_elf($file);
+            my $target = readlink $file;
+            if (defined $target) {
+                $target =~ s{^(\.\./)+\.berth/m/}{../../m/};
+                symlink $target, $moved or die "$moved: $!";
+                unlink $file or die "$file: $!";
+            } else {
+                rename $file, $moved or die "$moved: $!";
+            }
+            spew($file, "#!$ENV{shell}\nexport LD_LIBRARY_PATH=\"$libraries\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}\"\n",
+                "exec \"$moved\" \"\$@\"\n");
+            chmod 0755, $file;
+        }
+    }
+}
+
+sub is_elf {
+    my ($file) = @_;
+    return 0 unless -f $file;
+    open my $handle, '<:raw', $file or return 0;
+    read $handle, my $text, 4;
+    return $text eq "\x7fELF";
 }
 
 # --- Files and paths ---

@@ -3,7 +3,7 @@
  * its output is in the store; one that was collected comes back from a binary cache or a build by itself.
  */
 import { existsSync, readFileSync } from 'node:fs';
-import type { EvaluatedConfig } from '../config/evaluated-config.ts';
+import type { EvaluatedConfig } from '../nix/evaluated-config.ts';
 import { BerthError } from '../core/errors.ts';
 import { SingleFlight } from '../core/single-flight.ts';
 import type { Nix } from '../nix/nix.ts';

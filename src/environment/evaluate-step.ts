@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import type { ConfigFile } from '../config/config-file.ts';
-import type { EvaluatedConfig } from '../config/evaluated-config.ts';
+import type { EvaluatedConfig } from '../nix/evaluated-config.ts';
 import { digestOf } from '../core/digest.ts';
 import { BerthError } from '../core/errors.ts';
 import { SingleFlight } from '../core/single-flight.ts';

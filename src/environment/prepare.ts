@@ -7,7 +7,7 @@ import type { ConfigFile } from '../config/config-file.ts';
 import { stopwatch } from '../core/clock.ts';
 import { digestOf, type Digest } from '../core/digest.ts';
 import type { Emit, Phase } from '../core/events.ts';
-import type { EvaluatedConfig } from '../config/evaluated-config.ts';
+import type { EvaluatedConfig } from '../nix/evaluated-config.ts';
 import type { Environment } from './environment.ts';
 import type { GarbageGuard } from './garbage-guard.ts';
 import type { CacheReport, EnvironmentRequest, StageTimings, WorkContext } from './service.ts';

@@ -1,7 +1,7 @@
 /** Reads a built environment (the output of nix/environment.nix) into Berth's words. */
 import { readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import type { EvaluatedConfig } from '../config/evaluated-config.ts';
+import type { EvaluatedConfig } from '../nix/evaluated-config.ts';
 import { digestOfJson } from '../core/digest.ts';
 import { isErrno } from '../core/files.ts';
 import { isStorePath, physicalPath, type Store, type StorePath } from '../nix/store.ts';

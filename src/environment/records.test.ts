@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'libsql';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { EvaluatedConfig } from '../config/evaluated-config.ts';
+import type { EvaluatedConfig } from '../nix/evaluated-config.ts';
 import type { Environment } from './environment.ts';
 import { createEnvironmentRecords, environmentKey, openStateDatabase } from './records.ts';
 import type { Subject } from './subject.ts';

@@ -7,7 +7,7 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import Database from 'libsql';
 import { z } from 'zod';
-import { evaluatedConfigSchema, type EvaluatedConfig } from '../config/evaluated-config.ts';
+import { evaluatedConfigSchema, type EvaluatedConfig } from '../nix/evaluated-config.ts';
 import { digestOf, digestOfJson, type Digest } from '../core/digest.ts';
 import { BerthError } from '../core/errors.ts';
 import type { ReadTrace } from '../nix/read-trace.ts';

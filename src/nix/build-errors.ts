@@ -36,6 +36,16 @@ export function buildError(failure: BuildFailure): BerthError {
     );
   }
 
+  // A path from a binary cache: its archive is not the one that was described.
+  const imported = /hash mismatch importing path '([^']+)';?\s*(?:specified|wanted):\s*(\S+)\s*got:\s*(\S+)/.exec(text);
+  if (imported) {
+    const [, path = '', wanted = '', got = ''] = imported;
+    return new BerthError('HASH_MISMATCH', `${path} has the hash ${got}, where ${wanted} was wanted.`, {
+      hint: 'The binary cache or archive is damaged: have it written again.',
+      details: { ...details, path, wanted, got },
+    });
+  }
+
   const unsigned = /'([^']+)'[^\n]*(?:lacks a signature|lacks a valid signature|not signed by any of the keys)/.exec(
     text,
   );

@@ -5,12 +5,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ConfigFile } from '../config/config-file.ts';
-import { evaluatedConfigSchema, type EvaluatedConfig } from '../config/evaluated-config.ts';
+import { evaluatedConfigSchema, type EvaluatedConfig } from './evaluated-config.ts';
 import { BerthError } from '../core/errors.ts';
 import type { ExecResult } from '../core/exec.ts';
 import { isErrno } from '../core/files.ts';
-import type { PreparedSource } from '../sources/source.ts';
+import type { PreparedSource } from './prepared-source.ts';
 import {
   declaredFetchSchema,
   fetchDeclared,
@@ -29,7 +28,13 @@ import { traceOf } from './trace-of.ts';
 export { hostSystem };
 
 export interface EvaluateRequest {
-  readonly config: Pick<ConfigFile, 'file' | 'directory' | 'shape'>;
+  readonly config: {
+    /** Absolute path. */
+    readonly file: string;
+    /** The project's folder: the only one that the config may read. */
+    readonly directory: string;
+    readonly shape: 'nix' | 'flake';
+  };
   /** The sources that the config may use, prepared, by their names in the lock. */
   readonly sources: Readonly<Record<string, PreparedSource>>;
   /** The name of the source that `pkgs` and `<nixpkgs>` mean. */

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { BerthError } from '../core/errors.ts';
-import type { PreparedSource } from '../sources/source.ts';
+import type { PreparedSource } from './prepared-source.ts';
 import { hostSystem } from './host-system.ts';
 import { evaluationError } from './evaluation-errors.ts';
 import { prepareToEvaluate, runEvaluator, type EvaluatorDependencies } from './run-evaluator.ts';

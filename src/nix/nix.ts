@@ -10,7 +10,7 @@ import { evaluate, removeLeftovers, requestForNix, type EvaluateRequest, type Ev
 import type { EvaluationLimits } from './evaluation-sandbox.ts';
 import { fetchDeclared, type DeclaredFetch, type Fetched } from './declared-fetches.ts';
 import { listPackages, type ListedPackage } from './list-packages.ts';
-import type { PreparedSource } from '../sources/source.ts';
+import type { PreparedSource } from './prepared-source.ts';
 import { createGcRoots, type GcRoots } from './gc-roots.ts';
 import { NixDaemon } from './nix-daemon.ts';
 import { createNixProcess, programsIn, type NixProcess, type NixPrograms } from './nix-process.ts';

@@ -3,27 +3,17 @@
  * (what the evaluation reads is brought into the store), then only the store is read.
  */
 import type { Emit } from '../core/events.ts';
-import type { StorePath } from '../nix/store.ts';
+import type { Json, PreparedSource, SourceKind } from '../nix/prepared-source.ts';
 
-/** JSON as it is handed to Nix. */
-export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
+export type { Json, PreparedSource, SourceKind };
 
 /** A source's entry in berth.lock: exactly what is needed to get the same packages again. */
 export interface LockedSource {
-  readonly kind: 'debian' | 'nixpkgs' | 'path';
+  readonly kind: SourceKind;
   /** What people call this revision: `bookworm 2026-07-11`, `nixpkgs 8a1b2c3 (2026-11-02)`. */
   readonly label: string;
   /** The adapter's own fields: suite, release digest, index narHash; or url, rev, narHash. */
   readonly pin: { readonly [key: string]: Json };
-}
-
-/** A source that an evaluation can use without the network. */
-export interface PreparedSource {
-  readonly kind: LockedSource['kind'];
-  /** Given to nix/evaluate.nix as `sources.<name>`; holds store paths and settings, no secret. */
-  readonly nix: { readonly [key: string]: Json };
-  /** All store paths that `nix` names. They must be valid in the store while it is used. */
-  readonly storePaths: readonly StorePath[];
 }
 
 export interface PackageMatch {
