@@ -80,8 +80,18 @@ export async function debianLock(suite: string): Promise<LockedSource> {
 
 /** Evaluates an expression in which `pkgs` is the suite's package set; it must give JSON. */
 export async function evaluateDebian(suite: string, expression: string, anew = false): Promise<unknown> {
+  return evaluateDebianWith(suite, {}, expression, anew);
+}
+
+/** The same with some of the package set's arguments replaced. */
+export async function evaluateDebianWith(
+  suite: string,
+  overrides: Readonly<Record<string, string | boolean>>,
+  expression: string,
+  anew = false,
+): Promise<unknown> {
   const { nix } = await debianPrepared(suite, anew);
-  const pkgs = `import ${nixFolder}/debian (builtins.fromJSON ${nixString(JSON.stringify(nix))})`;
+  const pkgs = `import ${nixFolder}/debian (builtins.fromJSON ${nixString(JSON.stringify({ ...nix, ...overrides }))})`;
   const args = ['--eval', '--strict', '--json', '--read-write-mode', '-E', `let pkgs = ${pkgs}; in ${expression}`];
   return JSON.parse(await debianNix.require('nix-instantiate', args)) as unknown;
 }
