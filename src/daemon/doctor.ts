@@ -86,6 +86,7 @@ export async function runDoctor(options: DoctorOptions): Promise<DoctorReport> {
   const results = await Promise.all([
     ...tools.map((tool) => checkTool(tool, install)),
     checkRuntime(options.settings, install),
+    checkNetwork(install),
     checkBusybox(install),
     checkKeyring(options.settings, install),
     checkAgent(options.packageRoot),
@@ -156,6 +157,14 @@ async function checkBusybox(install: Install): Promise<Check> {
     };
   }
   return { name, status: 'ok', detail: `${path}, static` };
+}
+
+async function checkNetwork(install: Install): Promise<Check> {
+  const name = 'slirp4netns';
+  const found = await versionOf(name, ['--version']);
+  if (found !== undefined) return { name, status: 'ok', detail: found };
+  const detail = 'It is not there; berths of the engine embedded have no way to the network without it.';
+  return { name, status: 'warning', detail, fix: install(name, name) };
 }
 
 async function checkKeyring(settings: Settings, install: Install): Promise<Check> {

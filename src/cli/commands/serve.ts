@@ -35,11 +35,14 @@ export function serveCommand(context: CommandContext): Command {
       });
       await askManagedDaemonToLeave(settings);
       const daemon = await startDaemon({ settings, managed: false, waitForLockMs: 2000 });
+      process.removeAllListeners('SIGINT').removeAllListeners('SIGTERM');
+      // Listens to signals before anyone is told that it is there; one that came during the start counts too.
+      const ended = runUntilSignalled(daemon);
+      if (context.signal.aborted) daemon.stop('a signal while it started', 0);
       const { addresses } = daemon;
       if (options.json) context.stdout.write(`${JSON.stringify({ pid: process.pid, addresses })}\n`);
       else context.stderr.write(`Berth answers on ${addresses.join(' and ')}. Ctrl-C ends it; berths keep running.\n`);
-      process.removeAllListeners('SIGINT').removeAllListeners('SIGTERM');
-      await runUntilSignalled(daemon);
+      await ended;
       process.exit(0);
     });
 }
