@@ -21,7 +21,7 @@ import { prepareHeld } from '../environment/prepare.ts';
 import { createEnvironmentRecords, openStateDatabase } from '../environment/records.ts';
 import { createSeedTransfer } from '../environment/seed-transfer.ts';
 import { createSeeds } from '../environment/seeds.ts';
-import type { BerthService } from '../environment/service.ts';
+import type { BerthService, ReadyService } from '../environment/service.ts';
 import { createSourceKeeper } from '../environment/source-keeper.ts';
 import { createSourceLocks } from '../environment/source-locks.ts';
 import { createStorageRecords } from '../environment/storage-records.ts';
@@ -32,12 +32,14 @@ import { physicalPath } from '../nix/store.ts';
 import { aptChecksValidUntil, aptMirrors, withSecurity, type DebianMirrors } from '../sources/debian/mirrors.ts';
 import { createDebianSource } from '../sources/debian/source.ts';
 import { nixStorePaths } from '../sources/debian/store-paths.ts';
-import { createNixpkgsSource } from '../sources/nixpkgs/source.ts';
+import { createNixpkgsSource, officialCache } from '../sources/nixpkgs/source.ts';
 import type { LockedSource, Source } from '../sources/source.ts';
 import { findOnPath, toolEnvironment, type Settings } from './settings.ts';
 
 export interface Composition {
   readonly service: BerthService;
+  /** The part of the service that answers hits only. */
+  readonly ready: ReadyService;
   readonly storage: StorageService;
   /** Whether something that runs needs this process even when nobody asks it anything. */
   readonly needed: () => Promise<boolean>;
@@ -60,7 +62,13 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
     keep: (source, lockFile) => sourceKeeper.keep(source, lockFile),
     fallback: (kind) => sourceKeeper.newest(kind),
   });
-  const build = createBuildStep({ nix, records, logDirectory: join(settings.home, 'log/builds') });
+  const build = createBuildStep({
+    nix,
+    records,
+    // A user who names caches of their own gets no other.
+    cachesOf: (source) => (source === 'nixpkgs' && settings.substituters.length === 0 ? [officialCache] : []),
+    logDirectory: join(settings.home, 'log/builds'),
+  });
   const evaluate = createEvaluateStep({
     nix,
     records,
@@ -151,6 +159,7 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
 
   return {
     service,
+    ready: service.ready,
     storage,
     needed: nixIsUsed,
     async close() {
@@ -161,6 +170,11 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
       database.close();
     },
   };
+}
+
+/** The static shell of the host: the minimal image is made from it, and builds have it as /bin/sh. */
+function findBusybox(): string {
+  return findOnPath('busybox') ?? '/bin/busybox';
 }
 
 function composeNix(settings: Settings): Nix {
@@ -178,6 +192,7 @@ function composeNix(settings: Settings): Nix {
       cores: settings['build.cores'],
       buildTimeoutSeconds: Math.ceil(settings['build.timeoutMs'] / 1000),
       allowImportFromDerivation: settings['evaluation.allowImportFromDerivation'],
+      sandboxShell: findBusybox(),
     },
     environment: toolEnvironment(),
     limits: {
@@ -228,7 +243,7 @@ function networkOf(settings: Settings, engine: Engine['name']): BerthSpec['netwo
 function composeEngines(settings: Settings): Engine[] {
   const machine = process.arch === 'arm64' ? 'aarch64' : 'x86_64';
   const image = {
-    busybox: findOnPath('busybox') ?? '/bin/busybox',
+    busybox: findBusybox(),
     nativeDirectory: join(packageRoot, `native/bin/${machine}-linux`),
   };
   return [

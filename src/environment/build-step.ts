@@ -7,9 +7,11 @@ import type { EvaluatedConfig } from '../nix/evaluated-config.ts';
 import { BerthError } from '../core/errors.ts';
 import { SingleFlight } from '../core/single-flight.ts';
 import type { Nix } from '../nix/nix.ts';
+import type { SourceKind } from '../nix/prepared-source.ts';
+import type { BinaryCache } from '../nix/realise.ts';
 import { isStorePath, physicalPath, type StorePath } from '../nix/store.ts';
 import type { Environment } from './environment.ts';
-import type { Built } from './prepare.ts';
+import type { Built, Evaluated } from './prepare.ts';
 import { readEnvironment } from './read-environment.ts';
 import { environmentKey, type EnvironmentRecords } from './records.ts';
 import type { WorkContext } from './service.ts';
@@ -17,13 +19,15 @@ import type { WorkContext } from './service.ts';
 export interface BuildStepOptions {
   readonly nix: Nix;
   readonly records: EnvironmentRecords;
+  /** Binary caches that a source brings with it, beside those of the settings. */
+  readonly cachesOf: (source: SourceKind) => readonly BinaryCache[];
   /** Where the logs of builds are kept. */
   readonly logDirectory: string;
 }
 
 export interface BuildStep {
   /** @throws BerthError BUILD_FAILED, HASH_MISMATCH, DISK_FULL, MIRROR_UNREACHABLE, CANCELLED */
-  readonly run: (evaluated: EvaluatedConfig, context: WorkContext) => Promise<Built>;
+  readonly run: (evaluated: Evaluated, context: WorkContext) => Promise<Built>;
   /** @returns the environment of an evaluation, when it is built and in the store */
   known(evaluated: EvaluatedConfig): Environment | undefined;
   /** @returns how it can be had without another evaluation, if at all */
@@ -70,20 +74,25 @@ export function createBuildStep(options: BuildStepOptions): BuildStep {
     if (isStorePath(drvPath)) await nix.roots.add(buildingNameOf(drvPath), drvPath);
   }
 
-  async function build(evaluated: EvaluatedConfig, context: WorkContext, signal: AbortSignal): Promise<Environment> {
-    const { drvPath } = evaluated;
+  async function build(
+    { config, sources }: Evaluated,
+    context: WorkContext,
+    signal: AbortSignal,
+  ): Promise<Environment> {
+    const { drvPath } = config;
     const { paths } = await nix
       .realise([drvPath], {
         emit: context.emit,
         signal,
+        caches: sources.flatMap((source) => options.cachesOf(source)),
         logFile: `${options.logDirectory}/${rootNameOf(drvPath)}.log`,
       })
       .finally(() => nix.roots.remove(buildingNameOf(drvPath)));
     const storePath = paths[0];
     if (storePath === undefined) throw new BerthError('INTERNAL', `Nix built ${drvPath} and named no output.`);
     await nix.roots.add(rootNameOf(drvPath), storePath);
-    const environment = readEnvironment(nix.store, storePath, evaluated, await nix.closureOf([storePath]));
-    records.saveEnvironment(environmentKey(evaluated), environment);
+    const environment = readEnvironment(nix.store, storePath, config, await nix.closureOf([storePath]));
+    records.saveEnvironment(environmentKey(config), environment);
     return environment;
   }
 
@@ -95,26 +104,27 @@ export function createBuildStep(options: BuildStepOptions): BuildStep {
       return existsSync(physicalPath(nix.store, evaluated.drvPath)) ? 'derivation' : undefined;
     },
     async run(evaluated, context) {
-      const environment = known(evaluated);
+      const { config } = evaluated;
+      const environment = known(config);
       if (environment) {
-        records.touchEnvironment(environmentKey(evaluated));
+        records.touchEnvironment(environmentKey(config));
         return { environment, cache: 'hit' };
       }
       await context.hold?.begin(context.signal);
-      waiting.set(evaluated.drvPath, (waiting.get(evaluated.drvPath) ?? 0) + 1);
+      waiting.set(config.drvPath, (waiting.get(config.drvPath) ?? 0) + 1);
       try {
-        await root(evaluated.drvPath);
+        await root(config.drvPath);
         context.hold?.end();
         const { value } = await flights.run(
-          environmentKey(evaluated),
+          environmentKey(config),
           (signal) => build(evaluated, context, signal),
           context.signal,
         );
         return { environment: value, cache: 'miss' };
       } finally {
-        const left = (waiting.get(evaluated.drvPath) ?? 1) - 1;
-        if (left === 0) waiting.delete(evaluated.drvPath);
-        else waiting.set(evaluated.drvPath, left);
+        const left = (waiting.get(config.drvPath) ?? 1) - 1;
+        if (left === 0) waiting.delete(config.drvPath);
+        else waiting.set(config.drvPath, left);
       }
     },
   };

@@ -4,13 +4,14 @@
  */
 import { readFileSync } from 'node:fs';
 import type { ConfigFile } from '../config/config-file.ts';
-import type { EvaluatedConfig } from '../nix/evaluated-config.ts';
 import { digestOf } from '../core/digest.ts';
 import { BerthError } from '../core/errors.ts';
 import { SingleFlight } from '../core/single-flight.ts';
 import type { Evaluation } from '../nix/evaluate.ts';
 import type { Nix } from '../nix/nix.ts';
+import type { EvaluatedConfig } from '../nix/evaluated-config.ts';
 import { checkTrace } from '../nix/observe.ts';
+import type { SourceKind } from '../nix/prepared-source.ts';
 import type { LockedSource } from '../sources/source.ts';
 import type { BuildStep } from './build-step.ts';
 import type { Evaluated } from './prepare.ts';
@@ -33,6 +34,8 @@ export interface EvaluateStepOptions {
 export interface EvaluateStep {
   /** @throws BerthError the config's own fault, or its sources' */
   readonly run: (config: ConfigFile, request: EnvironmentRequest, context: WorkContext) => Promise<Evaluated>;
+  /** @returns what an earlier evaluation gave, when it would give the same now and is built; it then counts as used */
+  known(config: ConfigFile, request: EnvironmentRequest): EvaluatedConfig | undefined;
   /** @returns the subject of a config as its lock is now */
   subject(config: ConfigFile, request: EnvironmentRequest): Subject;
 }
@@ -91,6 +94,12 @@ export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
 
   return {
     subject,
+    known(config, request) {
+      const hit = known(subject(config, request), request.passEnv ?? {});
+      if (!hit || options.reachable(hit.evaluated) !== 'built') return undefined;
+      records.touchEnvironment(environmentKey(hit.evaluated));
+      return hit.evaluated;
+    },
     async run(config, request, context) {
       const variables = request.passEnv ?? {};
       for (let attempt = 1; ; attempt += 1) {
@@ -102,7 +111,7 @@ export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
         }
         if (hit) {
           records.touchEnvironment(environmentKey(hit.evaluated));
-          return { config: hit.evaluated, cache: 'hit' };
+          return { config: hit.evaluated, sources: kindsOf(hit.subject), cache: 'hit' };
         }
 
         await context.hold?.begin(context.signal);
@@ -121,12 +130,9 @@ export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
         if (!current) {
           throw new BerthError('CONFIG_CHANGING', `${config.file} or a file that it reads kept changing.`);
         }
-        records.saveTrace({
-          subject: subject(config, request),
-          trace: evaluation.trace,
-          evaluated: evaluation.result,
-        });
-        return { config: evaluation.result satisfies EvaluatedConfig, cache: 'miss' };
+        const of = subject(config, request);
+        records.saveTrace({ subject: of, trace: evaluation.trace, evaluated: evaluation.result });
+        return { config: evaluation.result, sources: kindsOf(of), cache: 'miss' };
       }
     },
   };
@@ -144,6 +150,10 @@ export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
       cause: error,
     });
   }
+}
+
+function kindsOf(subject: Subject): SourceKind[] {
+  return [...new Set(Object.values(subject.sources).map(({ kind }) => kind))];
 }
 
 /** Spares a first evaluation that would only say that it needs the default source. */

@@ -8,6 +8,7 @@ import { stopwatch } from '../core/clock.ts';
 import { digestOf, type Digest } from '../core/digest.ts';
 import type { Emit, Phase } from '../core/events.ts';
 import type { EvaluatedConfig } from '../nix/evaluated-config.ts';
+import type { SourceKind } from '../nix/prepared-source.ts';
 import type { Environment } from './environment.ts';
 import type { GarbageGuard } from './garbage-guard.ts';
 import type { CacheReport, EnvironmentRequest, StageTimings, WorkContext } from './service.ts';
@@ -15,6 +16,8 @@ import type { CacheReport, EnvironmentRequest, StageTimings, WorkContext } from 
 /** What a config came to by an evaluation, now or earlier. */
 export interface Evaluated {
   readonly config: EvaluatedConfig;
+  /** Kinds of the sources that it may have packages of. */
+  readonly sources: readonly SourceKind[];
   readonly cache: 'hit' | 'miss';
 }
 
@@ -28,7 +31,7 @@ export interface PrepareSteps {
   /** Finds the config that a path means. */
   readonly findConfig: (path: string) => ConfigFile;
   readonly evaluate: (config: ConfigFile, request: EnvironmentRequest, context: WorkContext) => Promise<Evaluated>;
-  readonly build: (evaluated: EvaluatedConfig, context: WorkContext) => Promise<Built>;
+  readonly build: (evaluated: Evaluated, context: WorkContext) => Promise<Built>;
 }
 
 /** An environment that is ready: all its paths are in the store and rooted. */
@@ -56,7 +59,7 @@ export async function prepare(
   const read = readTime();
 
   const evaluated = await inPhase('evaluate', context.emit, () => steps.evaluate(config, request, context), cacheOf);
-  const built = await inPhase('build', context.emit, () => steps.build(evaluated.value.config, context), cacheOf);
+  const built = await inPhase('build', context.emit, () => steps.build(evaluated.value, context), cacheOf);
 
   return {
     config,
@@ -83,6 +86,55 @@ export async function prepareHeld(
       hold.end();
     }
   });
+}
+
+/** The look-ups of the flow alone. */
+export interface KnownSteps {
+  readonly findConfig: (path: string) => ConfigFile;
+  /** @returns what the config means, when nothing that it read has changed */
+  readonly evaluated: (config: ConfigFile, request: EnvironmentRequest) => EvaluatedConfig | undefined;
+  /** @returns its environment, when that is in the store */
+  readonly built: (evaluated: EvaluatedConfig) => Environment | undefined;
+}
+
+/**
+ * The environment of a config when it is ready already, found without any work. What it finds is rooted, so that it needs
+ * no hold.
+ * @returns undefined when something would have to be evaluated, built or locked
+ * @throws BerthError CONFIG_NOT_FOUND, LOCK_INVALID
+ */
+export function prepareKnown(
+  request: EnvironmentRequest,
+  context: WorkContext,
+  steps: KnownSteps,
+): Prepared | undefined {
+  const readTime = stopwatch();
+  const config = steps.findConfig(request.path);
+  const configDigest = digestOf(readFileSync(config.file));
+  const read = readTime();
+  const evaluateTime = stopwatch();
+  const evaluated = steps.evaluated(config, request);
+  const evaluate = evaluateTime();
+  const buildTime = stopwatch();
+  const environment = evaluated && steps.built(evaluated);
+  const build = buildTime();
+  if (!environment) return undefined;
+  // Events only now: a miss is told by the one who then does the work.
+  for (const [phase, ms] of [
+    ['evaluate', evaluate],
+    ['build', build],
+  ] as const) {
+    context.emit({ type: 'phase.started', phase });
+    context.emit({ type: 'phase.finished', phase, ms, cache: 'hit' });
+  }
+  return {
+    config,
+    configDigest,
+    evaluated,
+    environment,
+    cache: { environment: 'hit', build: 'hit', image: 'none' },
+    timingsMs: { read, evaluate, build },
+  };
 }
 
 function cacheOf(step: { readonly cache: 'hit' | 'miss' }): 'hit' | 'miss' {
