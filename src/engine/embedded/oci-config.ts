@@ -1,4 +1,5 @@
 /** The OCI runtime configuration of a berth: config.json of its bundle (opencontainers/runtime-spec 1.0). */
+import { capabilities } from '../capabilities.ts';
 import type { BerthSpec } from '../engine.ts';
 
 interface OciMount {
@@ -20,25 +21,6 @@ export interface OciConfigOptions {
   /** The ids that become root's in the container, for a daemon that is not root. */
   readonly userNamespace?: { readonly uid: number; readonly gid: number };
 }
-
-/**
- * Docker's default list without the two that only harm: MKNOD (device nodes) and NET_RAW (forged packets on a shared
- * network). AUDIT_WRITE and SETFCAP stay, since package managers use them.
- */
-const capabilities = [
-  'CAP_AUDIT_WRITE',
-  'CAP_CHOWN',
-  'CAP_DAC_OVERRIDE',
-  'CAP_FOWNER',
-  'CAP_FSETID',
-  'CAP_KILL',
-  'CAP_NET_BIND_SERVICE',
-  'CAP_SETFCAP',
-  'CAP_SETGID',
-  'CAP_SETPCAP',
-  'CAP_SETUID',
-  'CAP_SYS_CHROOT',
-] as const;
 
 /** Files of /proc and /sys that Docker hides, and those that it makes read-only. */
 const maskedPaths = [

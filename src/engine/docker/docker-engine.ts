@@ -1,0 +1,252 @@
+/**
+ * Engine `docker`: containers by any server of the Docker Engine API, from the same minimal image with the same agent,
+ * so that nothing but making and removing a container differs from the embedded engine. All state is the server's.
+ */
+import Docker from 'dockerode';
+import { join } from 'node:path';
+import { sleep } from '../../core/clock.ts';
+import { digestOf } from '../../core/digest.ts';
+import { BerthError } from '../../core/errors.ts';
+import { stopThroughAgent } from '../agent/agent-client.ts';
+import type { Availability, BerthSpec, BerthState, Engine, Limits } from '../engine.ts';
+import {
+  describeMinimalImage,
+  type MinimalImage,
+  type MinimalImageOptions,
+  unpackShared,
+} from '../minimal-image/minimal-image.ts';
+import { createPortForwards } from '../port-forward.ts';
+import { agentSocket, prepareRunDirectory, readExitCode, waitForAgent } from '../run-directory.ts';
+import { containerName, containerOptions, label, resourcesOf } from './container-options.ts';
+import { dockerError, statusOf } from './docker-errors.ts';
+import { imageName, importMinimalImage } from './image.ts';
+
+export interface DockerEngineOptions extends MinimalImageOptions {
+  /** The server's unix socket. It must see the same files as Berth does: folders are mounted by their paths. */
+  readonly socketPath: string;
+  /** Holds the unpacked image; also tells this Berth's containers from those of another on the same server. */
+  readonly stateDirectory: string;
+  /** Milliseconds within which the agent must answer. Default 30 000. */
+  readonly readyTimeoutMs?: number;
+}
+
+export function createDockerEngine(options: DockerEngineOptions): Engine {
+  return new DockerEngine(options);
+}
+
+interface PreparedImage {
+  readonly image: MinimalImage;
+  readonly shared: string;
+}
+
+class DockerEngine implements Engine {
+  readonly name = 'docker';
+  readonly #options: DockerEngineOptions;
+  readonly #docker: Docker;
+  readonly #instance: string;
+  readonly #ports = createPortForwards();
+  #image: Promise<PreparedImage> | undefined;
+
+  constructor(options: DockerEngineOptions) {
+    this.#options = options;
+    this.#docker = new Docker({ socketPath: options.socketPath });
+    this.#instance = digestOf(options.stateDirectory).slice(-16);
+  }
+
+  async available(): Promise<Availability> {
+    try {
+      const { Version } = await this.#docker.version();
+      return { available: true, reason: `Docker ${Version} on ${this.#options.socketPath}` };
+    } catch (error) {
+      const known = dockerError(error, 'ENGINE_UNAVAILABLE', `Docker on ${this.#options.socketPath}`);
+      if (!(known instanceof BerthError)) throw error;
+      return { available: false, reason: known.message };
+    }
+  }
+
+  async launch(spec: BerthSpec, signal?: AbortSignal): Promise<void> {
+    try {
+      await this.#create(spec);
+      await this.#run(spec, signal);
+    } catch (error) {
+      await this.remove(spec.id);
+      throw error;
+    }
+  }
+
+  async start(spec: BerthSpec, signal?: AbortSignal): Promise<void> {
+    const state = await this.inspect(spec.id);
+    if (state.state === 'running') return;
+    if (state.state === 'gone') return this.launch(spec, signal);
+    try {
+      await this.#run(spec, signal);
+    } catch (error) {
+      await this.#kill(spec.id);
+      throw error;
+    }
+  }
+
+  async stop(id: string, graceMs: number): Promise<void> {
+    await this.#ports.close(id);
+    const found = await this.#find(id);
+    if (!found?.running) return;
+    // The agent itself keeps to the grace time; the margin is for one that hangs.
+    const giveUp = new AbortController();
+    await Promise.race([
+      stopThroughAgent(agentSocket(found.runDirectory), graceMs).catch((error: unknown) => {
+        if (!(error instanceof BerthError)) throw error;
+      }),
+      sleep(graceMs + 2000, giveUp.signal).catch(() => undefined),
+    ]);
+    giveUp.abort();
+    await this.#kill(id);
+  }
+
+  async remove(id: string): Promise<void> {
+    await this.#ports.close(id);
+    try {
+      await this.#docker.getContainer(containerName(id)).remove({ force: true, v: true });
+    } catch (error) {
+      // 409: another call removes it already.
+      if (statusOf(error) === 409) return this.#awaitGone(id);
+      if (statusOf(error) !== 404) throw dockerError(error, 'INTERNAL', `The container of ${id} cannot be removed`);
+    }
+  }
+
+  async inspect(id: string): Promise<BerthState> {
+    const found = await this.#find(id);
+    if (found === undefined) return { state: 'gone' };
+    if (found.running) return { state: 'running', pid: found.pid };
+    if (found.created) return { state: 'created' };
+    return { state: 'stopped', exitCode: await readExitCode(found.runDirectory) };
+  }
+
+  async list(): Promise<string[]> {
+    try {
+      const containers = await this.#docker.listContainers({
+        all: true,
+        filters: { label: [`${label.instance}=${this.#instance}`] },
+      });
+      return containers.flatMap(({ Labels }) => Labels[label.id] ?? []).sort();
+    } catch (error) {
+      throw dockerError(error, 'ENGINE_UNAVAILABLE', 'The containers cannot be listed');
+    }
+  }
+
+  async adopt(spec: BerthSpec): Promise<void> {
+    if ((await this.#find(spec.id))?.running) await this.#openPorts(spec);
+  }
+
+  async setLimits(id: string, limits: Limits): Promise<void> {
+    try {
+      await this.#docker.getContainer(containerName(id)).update(resourcesOf(limits, false));
+    } catch (error) {
+      throw dockerError(error, 'LIMIT_REFUSED', `The limits of ${id} cannot be set`);
+    }
+  }
+
+  #prepareImage(): Promise<PreparedImage> {
+    this.#image ??= describeMinimalImage(this.#options)
+      .then(async (image) => {
+        const [shared] = await Promise.all([
+          unpackShared(image, join(this.#options.stateDirectory, 'image')),
+          importMinimalImage(this.#docker, image),
+        ]);
+        return { image, shared };
+      })
+      .catch((error: unknown) => {
+        this.#image = undefined;
+        throw error;
+      });
+    return this.#image;
+  }
+
+  async #create(spec: BerthSpec): Promise<void> {
+    for (let attempt = 0; ; attempt += 1) {
+      const { image, shared } = await this.#prepareImage();
+      try {
+        await this.#docker.createContainer(containerOptions(spec, imageName(image), shared, this.#instance));
+        return;
+      } catch (error) {
+        // The image may have been removed since it was imported.
+        if (statusOf(error) !== 404 || attempt > 0) {
+          throw dockerError(error, 'LAUNCH_FAILED', `Docker did not make the container of ${spec.name}`);
+        }
+        this.#image = undefined;
+      }
+    }
+  }
+
+  /** Starts the container that is there and waits for its agent. */
+  async #run(spec: BerthSpec, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    prepareRunDirectory(spec.runDirectory, spec.command);
+    const container = this.#docker.getContainer(containerName(spec.id));
+    const wait = waitForAgent(spec.runDirectory, this.#options.readyTimeoutMs ?? 30_000);
+    const abort = () => wait.cancel();
+    signal?.addEventListener('abort', abort, { once: true });
+    try {
+      await container.start();
+      await wait.ready;
+      await this.#openPorts(spec);
+    } catch (error) {
+      throw dockerError(error, 'LAUNCH_FAILED', `Docker did not start the container of ${spec.name}`);
+    } finally {
+      signal?.removeEventListener('abort', abort);
+      wait.cancel();
+    }
+  }
+
+  /** On the host's own network a port that keeps its number is open already. */
+  #openPorts(spec: BerthSpec): Promise<void> {
+    const ports = spec.network === 'host' ? spec.ports.filter(({ host, container }) => host !== container) : spec.ports;
+    return this.#ports.open({ ...spec, ports });
+  }
+
+  async #find(id: string) {
+    try {
+      const { State, Config } = await this.#docker.getContainer(containerName(id)).inspect();
+      return {
+        running: State.Running,
+        created: State.Status === 'created',
+        pid: State.Pid,
+        runDirectory: Config.Labels[label.runDirectory] ?? '',
+      };
+    } catch (error) {
+      if (statusOf(error) === 404) return undefined;
+      throw dockerError(error, 'ENGINE_UNAVAILABLE', `The container of ${id} cannot be inspected`);
+    }
+  }
+
+  /** Kills what still runs of the container, and waits until the server knows. */
+  async #kill(id: string): Promise<void> {
+    const container = this.#docker.getContainer(containerName(id));
+    try {
+      // Where the agent has ended, the server is about to notice: there is nothing to kill then.
+      const stopped = container.wait();
+      if (await isSlow(stopped, 1000)) await container.kill();
+      await stopped;
+    } catch (error) {
+      // 409: it does not run any more.
+      if (statusOf(error) !== 404 && statusOf(error) !== 409) {
+        throw dockerError(error, 'INTERNAL', `The container of ${id} cannot be stopped`);
+      }
+    }
+  }
+
+  async #awaitGone(id: string): Promise<void> {
+    while ((await this.#find(id)) !== undefined) await sleep(20);
+  }
+}
+
+/** @returns whether the promise takes longer than so many milliseconds */
+async function isSlow(promise: Promise<unknown>, ms: number): Promise<boolean> {
+  const giveUp = new AbortController();
+  const slow = sleep(ms, giveUp.signal).then(
+    () => true,
+    () => false,
+  );
+  const result = await Promise.race([promise.then(() => false), slow]);
+  giveUp.abort();
+  return result;
+}
