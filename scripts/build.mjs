@@ -45,6 +45,7 @@ async function isFresh(files) {
 const files = await sources();
 if (process.argv.includes('--if-stale') && (await isFresh(files))) process.exit(0);
 
+const build = await sourceDigest(files);
 const common = {
   absWorkingDir: root,
   outdir: dist,
@@ -60,7 +61,7 @@ const common = {
   sourcemap: 'linked',
   sourcesContent: false,
   external,
-  define: { BERTH_BUILD: JSON.stringify(await sourceDigest(files)) },
+  define: { BERTH_BUILD: JSON.stringify(build) },
   // CommonJS dependencies within the bundle call require for Node's own modules.
   banner: {
     js: "import { createRequire as berthCreateRequire } from 'node:module'; const require = berthCreateRequire(import.meta.url);",
@@ -117,4 +118,5 @@ for (const folder of ['cli', 'daemon']) {
     if (!current.has(path) && (await stat(path)).mtimeMs < anHourAgo) await rm(path, { force: true });
   }
 }
-await writeFile(join(dist, '.built'), '');
+// Read by berth-hot, which tells the daemon what build it belongs to.
+await writeFile(join(dist, '.built'), build);

@@ -30,7 +30,12 @@ const forwarded = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2
  */
 export async function runSession(context: CommandContext, request: SessionRequest): Promise<number> {
   const terminal = request.terminal ?? (context.stdin.isTTY && context.stdout.isTTY);
-  const execution = await start(request, terminal ? size(context.stdout) : undefined);
+  const execution = terminal
+    ? await start(
+        { ...request, variables: { TERM: context.env['TERM'] || 'dumb', ...request.variables } },
+        size(context.stdout),
+      )
+    : await start(request, undefined);
   const release = terminal ? attachTerminal(context, execution) : forwardSignals(execution);
   const unpipe = attachStdin(context, execution);
   try {

@@ -11,6 +11,8 @@ import { createApi } from './api/api.ts';
 import { authenticated } from './authentication.ts';
 import { compose } from './compose.ts';
 import { createEventHistory } from './event-history.ts';
+import { createHotHandler } from './hot/handle.ts';
+import { createHotServer } from './hot/server.ts';
 import { isLoopback, listenOnSocket, listenOnTcp, parseAddress, type Listener } from './listen.ts';
 import { openLogFile } from './log-file.ts';
 import { createMetrics } from './metrics.ts';
@@ -65,7 +67,7 @@ export async function startDaemon({ settings, managed, waitForLockMs = 0 }: Daem
     const history = createEventHistory(bus);
     const metrics = createMetrics(bus, activity);
     const shutdown = new AbortController();
-    const { service, storage, needed, close: closeService } = await compose(settings, bus);
+    const { service, ready, storage, needed, close: closeService } = await compose(settings, bus);
     closers.push(closeService);
 
     let stopping = false;
@@ -118,6 +120,17 @@ export async function startDaemon({ settings, managed, waitForLockMs = 0 }: Daem
     });
     const listeners: Listener[] = [await listenOnSocket(places.socket, api.fetch)];
     closers.push(() => Promise.all(listeners.map((listener) => listener.close(2000))));
+    const hot = await createHotServer({
+      socketPath: places.hotSocket,
+      handle: createHotHandler({
+        ...{ service, ready, activity, bus, stopping: () => stopping },
+        settingsDigest: settingsDigest(settings),
+      }),
+      onError: (error) => log.error(asBerthError(error)),
+    });
+    closers.push(() => hot.close());
+    // Commands that still run in berths of their own would keep the daemon.
+    shutdown.signal.addEventListener('abort', () => void hot.endConnections(), { once: true });
     if (settings.listen !== null) listeners.push(await listenTcp({ ...settings, listen: settings.listen }, api.fetch));
     await writeFileAtomically(places.pidFile, `${process.pid}\n`);
     closers.push(() => rm(places.pidFile, { force: true }));

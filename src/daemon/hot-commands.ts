@@ -9,7 +9,7 @@ export type HotCommand =
   | { readonly verb: 'run'; readonly path: string; readonly argv: readonly string[] }
   | { readonly verb: 'exec'; readonly name: string; readonly argv: readonly string[] }
   | { readonly verb: 'env'; readonly path: string; readonly json: boolean }
-  | { readonly verb: 'up'; readonly path: string; readonly json: boolean }
+  | { readonly verb: 'up'; readonly path: string; readonly name?: string; readonly json: boolean }
   | { readonly verb: 'ps'; readonly json: boolean; readonly quiet: boolean };
 
 /**
@@ -20,8 +20,12 @@ export type HotCommand =
 export function parseHotCommand(args: readonly string[], cwd: string): HotCommand | undefined {
   const [verb, ...rest] = args;
   const dashes = rest.indexOf('--');
-  const words = dashes < 0 ? rest : rest.slice(0, dashes);
+  const words = rest.slice(0, dashes < 0 ? undefined : dashes);
   const after = dashes < 0 ? undefined : rest.slice(dashes + 1);
+  // The one flag with a value that is known here.
+  const named = verb === 'up' ? words.indexOf('--name') : -1;
+  const name = named < 0 ? undefined : words[named + 1];
+  if (named >= 0) words.splice(named, 2);
   const flags = words.filter((word) => word.startsWith('-'));
   const operands = words.filter((word) => !word.startsWith('-'));
   const only = (...known: string[]): boolean => flags.every((flag) => known.includes(flag));
@@ -34,18 +38,20 @@ export function parseHotCommand(args: readonly string[], cwd: string): HotComman
       return path !== undefined && only() && !after ? { verb: 'run', path, argv: [] } : undefined;
     case 'exec': {
       // What follows the name is the command, with flags of its own.
-      const [name, ...inline] = rest;
+      const [berth, ...inline] = rest;
       const argv = after ?? inline;
-      const plain = name !== undefined && !name.startsWith('-') && (dashes < 0 || dashes === 1);
-      return plain && argv.length > 0 ? { verb, name, argv } : undefined;
+      const plain = berth !== undefined && !berth.startsWith('-') && (dashes < 0 || dashes === 1);
+      // The Node command takes `--json` before `--` for its own, wherever it stands.
+      return plain && argv.length > 0 && !words.includes('--json') ? { verb, name: berth, argv } : undefined;
     }
     case 'env':
       return path !== undefined && !after && only('--sh', '--json')
         ? { verb, path, json: flags.includes('--json') }
         : undefined;
     case 'up':
+      if (named >= 0 && (name === undefined || name.startsWith('-'))) return undefined;
       return path !== undefined && !after && only('--json')
-        ? { verb, path, json: flags.includes('--json') }
+        ? { verb, path, json: flags.includes('--json'), ...(name === undefined ? {} : { name }) }
         : undefined;
     case 'ps':
       return operands.length === 0 && !after && only('--json', '--quiet', '-q')

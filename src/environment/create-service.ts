@@ -13,15 +13,19 @@ import type { BuildStep } from './build-step.ts';
 import type { EvaluateStep } from './evaluate-step.ts';
 import { explainStages } from './explain.ts';
 import type { GarbageGuard } from './garbage-guard.ts';
-import { inPhase, prepareHeld, type Prepared } from './prepare.ts';
+import { inPhase, prepareHeld, prepareKnown, type KnownSteps, type Prepared } from './prepare.ts';
 import { usesNix, type NixAccess } from './nix-access.ts';
 import type { EnvironmentRecords } from './records.ts';
 import type {
   BerthService,
   BerthSummary,
   EnvironmentRequest,
+  EnvironmentResult,
+  EphemeralBerth,
+  ReadyService,
   StageTimings,
   UpRequest,
+  UpResult,
   WorkContext,
 } from './service.ts';
 import type { SourceLocks } from './source-locks.ts';
@@ -50,9 +54,21 @@ export interface ServiceOptions {
   ) => Promise<readonly string[]>;
 }
 
-export function createService(options: ServiceOptions): BerthService {
+/** An environment that was ready, and the time since it was looked for. */
+interface Known {
+  readonly prepared: Prepared;
+  readonly total: () => number;
+}
+
+/** @returns the service, and the part of it that answers hits only */
+export function createService(options: ServiceOptions): BerthService & { readonly ready: ReadyService } {
   const { berths, build, evaluate, guard, locks, records } = options;
   const steps = { findConfig: options.findConfig, evaluate: evaluate.run, build: build.run };
+  const knownSteps: KnownSteps = {
+    findConfig: options.findConfig,
+    evaluated: (config, request) => evaluate.known(config, request),
+    built: (evaluated) => build.known(evaluated),
+  };
 
   const engineNamed = (name: string): Engine => {
     const engine = options.engines.find((candidate) => candidate.name === name);
@@ -77,14 +93,20 @@ export function createService(options: ServiceOptions): BerthService {
     throw new BerthError('ENGINE_UNAVAILABLE', `No engine can run containers here: ${reasons.join('; ')}.`);
   }
 
-  /** The way from a path to a running berth, shared by `up` and `run`. */
-  async function launch(request: UpRequest, context: WorkContext, ephemeral: boolean) {
+  function find(request: EnvironmentRequest, context: WorkContext): Known | undefined {
     const total = stopwatch();
+    const prepared = prepareKnown(request, context, knownSteps);
+    return prepared && { prepared, total };
+  }
+
+  /** The way from a path to a running berth, shared by `up` and `run`. */
+  async function launch(request: UpRequest, context: WorkContext, ephemeral: boolean, known?: Known) {
+    const total = known?.total ?? stopwatch();
     if (request.mode === 'image' || request.mode === 'registry') {
       throw new BerthError('MODE_UNSUPPORTED', `Mode ${request.mode} is not there yet.`);
     }
     const engine = await chooseEngine(request.engine, context.signal);
-    const prepared = await prepareHeld(request, context, steps, guard);
+    const prepared = known?.prepared ?? (await prepareHeld(request, context, steps, guard));
     const materialised = await inPhase('materialise', context.emit, async () => ({
       access: request.withNix ? await options.nixAccess() : { mounts: [], variables: {} },
     }));
@@ -117,6 +139,44 @@ export function createService(options: ServiceOptions): BerthService {
     return { record: started.value.record, engine, prepared, timingsMs };
   }
 
+  async function up(request: UpRequest, context: WorkContext, known?: Known): Promise<UpResult> {
+    const { record, engine, prepared, timingsMs } = await guard.using(() => launch(request, context, false, known));
+    const { environment } = prepared;
+    return {
+      name: record.spec.name,
+      id: record.spec.id,
+      state: 'ready',
+      mode: 'shell',
+      engine: engine.name,
+      configDigest: prepared.configDigest,
+      environmentDigest: environment.digest,
+      imageDigest: null,
+      cache: prepared.cache,
+      closure: { paths: environment.closure.paths.length, bytes: environment.closure.bytes },
+      timingsMs,
+    };
+  }
+
+  async function run(request: UpRequest, context: WorkContext, known?: Known): Promise<EphemeralBerth> {
+    const { record, prepared, timingsMs } = await guard.using(() => launch(request, context, true, known));
+    return {
+      id: record.spec.id,
+      name: record.spec.name,
+      agentSocket: agentSocketOf(record.spec),
+      cache: prepared.cache,
+      timingsMs,
+    };
+  }
+
+  function environmentResult(prepared: Prepared, total: () => number): EnvironmentResult {
+    return {
+      environment: prepared.environment,
+      configDigest: prepared.configDigest,
+      cache: prepared.cache,
+      timingsMs: { ...prepared.timingsMs, materialise: 0, start: 0, total: total() },
+    };
+  }
+
   async function summarise(record: BerthRecord): Promise<BerthSummary> {
     const state = await engineNamed(record.engine).inspect(record.spec.id);
     return {
@@ -135,42 +195,25 @@ export function createService(options: ServiceOptions): BerthService {
   }
 
   return {
-    async up(request, context) {
-      const { record, engine, prepared, timingsMs } = await guard.using(() => launch(request, context, false));
-      const { environment } = prepared;
-      return {
-        name: record.spec.name,
-        id: record.spec.id,
-        state: 'ready',
-        mode: 'shell',
-        engine: engine.name,
-        configDigest: prepared.configDigest,
-        environmentDigest: environment.digest,
-        imageDigest: null,
-        cache: prepared.cache,
-        closure: { paths: environment.closure.paths.length, bytes: environment.closure.bytes },
-        timingsMs,
-      };
-    },
-    async run(request, context) {
-      const { record, prepared, timingsMs } = await guard.using(() => launch(request, context, true));
-      return {
-        id: record.spec.id,
-        name: record.spec.name,
-        agentSocket: agentSocketOf(record.spec),
-        cache: prepared.cache,
-        timingsMs,
-      };
-    },
+    up: (request, context) => up(request, context),
+    run: (request, context) => run(request, context),
     async environment(request, context) {
       const total = stopwatch();
-      const prepared = await prepareHeld(request, context, steps, guard);
-      return {
-        environment: prepared.environment,
-        configDigest: prepared.configDigest,
-        cache: prepared.cache,
-        timingsMs: { ...prepared.timingsMs, materialise: 0, start: 0, total: total() },
-      };
+      return environmentResult(await prepareHeld(request, context, steps, guard), total);
+    },
+    ready: {
+      environment(request, context) {
+        const known = find(request, context);
+        return known && environmentResult(known.prepared, known.total);
+      },
+      async up(request, context) {
+        const known = find(request, context);
+        return known && up(request, context, known);
+      },
+      async run(request, context) {
+        const known = find(request, context);
+        return known && run(request, context, known);
+      },
     },
     list: () => Promise.all(berths.all().map(summarise)),
     get: async (nameOrId) => summarise(berths.find(nameOrId)),

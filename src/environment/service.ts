@@ -138,3 +138,14 @@ export interface BerthService {
   addPackages(path: string, names: readonly string[], context: WorkContext): Promise<PackagesEdited>;
   removePackages(path: string, names: readonly string[], context: WorkContext): Promise<PackagesEdited>;
 }
+
+/**
+ * The same for a config that is a hit: nothing has to be evaluated, built or locked for it. Undefined where something has
+ * to; nothing was done then.
+ */
+export interface ReadyService {
+  environment(request: EnvironmentRequest, context: WorkContext): EnvironmentResult | undefined;
+  up(request: UpRequest, context: WorkContext): Promise<UpResult | undefined>;
+  /** @returns as BerthService.run */
+  run(request: UpRequest, context: WorkContext): Promise<EphemeralBerth | undefined>;
+}
