@@ -20,7 +20,7 @@ import {
 import { evaluationError, ownError } from './evaluation-errors.ts';
 import { defaultLimits, inside, type EvaluationLimits } from './evaluation-sandbox.ts';
 import { hostSystem } from './host-system.ts';
-import { prepareToEvaluate, runEvaluator, type EvaluatorDependencies } from './run-evaluator.ts';
+import { prepareToEvaluate, runEvaluator, type EvaluatorDependencies, type EvaluatorRun } from './run-evaluator.ts';
 import type { ReadTrace } from './read-trace.ts';
 import { readStrace, type PathsSeen } from './strace-reader.ts';
 import { traceOf } from './trace-of.ts';
@@ -108,38 +108,69 @@ async function evaluateOnce(
     await mkdir(join(folder, 'out'));
     const startedNs = await writeRequest(join(folder, 'in/request.json'), request, fetched);
 
-    const result = await runEvaluator(
-      dependencies,
-      {
-        folder,
-        entry: 'evaluate.nix',
-        directory: request.config.directory,
-        lookup: [
-          `nixpkgs=${treeOf(request.sources[request.defaultSource]) ?? `${inside.nix}/lookup`}`,
-          ...Object.values(request.sources).flatMap(({ storePaths }) => storePaths),
-          ...[...fetched.values()].map(fetchedPath),
-        ],
-        limits,
-      },
-      signal,
-    );
+    const run = {
+      folder,
+      entry: 'evaluate.nix',
+      directory: request.config.directory,
+      lookup: [
+        `nixpkgs=${treeOf(request.sources[request.defaultSource]) ?? `${inside.nix}/lookup`}`,
+        ...Object.values(request.sources).flatMap(({ storePaths }) => storePaths),
+        ...[...fetched.values()].map(fetchedPath),
+      ],
+      limits,
+    };
+    const result = await runTraced(dependencies, run, signal);
     const seen = await readTrace(join(folder, 'out/trace'), request);
     const variables = new Map(
       variablesAsked(result.stderr).map((name) => [name, request.passEnv?.[name] ?? null] as const),
     );
     const observed = traceOf({ seen, variables, startedNs });
-    const log = result.stderr
-      .split('\n')
-      .filter((line) => !line.startsWith(variableLine))
-      .join('\n');
+    const log = withoutVariableLines(result.stderr);
     const outcome = outcomeOf(result, log, request, limits);
-    if (!('error' in outcome)) return { ok: true, result: outcome.result, log, ...observed };
+    if (!('error' in outcome)) {
+      const written = await instantiate(dependencies, run, outcome.result.drvPath, signal);
+      if (!written) return { ok: true, result: outcome.result, log, ...observed };
+      const again = outcomeOf(written, withoutVariableLines(written.stderr), request, limits);
+      if ('error' in again) return { ok: false, error: again.error, log, ...observed };
+      // Not the same when a file was edited in between: then the trace is not of what was written.
+      const unstable = observed.unstable || again.result.drvPath !== outcome.result.drvPath;
+      return { ok: true, result: again.result, log, ...observed, unstable };
+    }
     const own = ownError(log);
     const needed = own?.code === 'FETCH_NEEDED' ? declaredFetchSchema.safeParse(own).data : undefined;
     return { ok: false, error: outcome.error, log, ...observed, ...(needed ? { needed } : {}) };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+/**
+ * Evaluates without writing to the store: half the time, since a client of the store's daemon makes a thread for each
+ * derivation that it writes, and each is traced. Nothing need be written for a config that means what it meant. What only
+ * works with writing (a config that reads what it has just put into the store) is done again with it.
+ */
+async function runTraced(
+  dependencies: EvaluatorDependencies,
+  run: Omit<EvaluatorRun, 'mode'>,
+  signal?: AbortSignal,
+): Promise<ExecResult> {
+  if (!dependencies.nix.settings.allowImportFromDerivation) {
+    const result = await runEvaluator(dependencies, { ...run, mode: 'read' }, signal);
+    const readsWritten = /\/nix\/store\/.*(No such file|not valid|does not exist)|not valid.*\/nix\/store\//;
+    if (result.code === 0 || ownError(result.stderr) !== undefined || !readsWritten.test(result.stderr)) return result;
+  }
+  return runEvaluator(dependencies, { ...run, mode: 'write' }, signal);
+}
+
+/** Writes the derivations of an evaluation. @returns how that ended; undefined when they are there */
+async function instantiate(
+  dependencies: EvaluatorDependencies,
+  run: Omit<EvaluatorRun, 'mode'>,
+  drvPath: string,
+  signal?: AbortSignal,
+): Promise<ExecResult | undefined> {
+  if ((await dependencies.validPaths([drvPath])).length > 0) return undefined;
+  return runEvaluator(dependencies, { ...run, mode: 'instantiate' }, signal);
 }
 
 /**
@@ -200,6 +231,13 @@ async function readTrace(file: string, request: EvaluateRequest): Promise<PathsS
 }
 
 const variableLine = 'trace: berth-variable:';
+
+function withoutVariableLines(stderr: string): string {
+  return stderr
+    .split('\n')
+    .filter((line) => !line.startsWith(variableLine))
+    .join('\n');
+}
 
 function variablesAsked(stderr: string): string[] {
   const names = new Set<string>();

@@ -46,7 +46,8 @@ export interface SandboxOptions {
   readonly needs: readonly string[];
   readonly environment: Readonly<Record<string, string>>;
   readonly limits: EvaluationLimits;
-  /** The command that is run and traced. */
+  readonly traced: boolean;
+  /** The command that is run, and traced. */
   readonly command: readonly string[];
 }
 
@@ -76,7 +77,8 @@ export function sandboxArguments(options: SandboxOptions): string[] {
     // The clock's limit ends it first; this one also holds when Berth itself is gone.
     `--cpu=${String(Math.ceil(timeMs / 1000) + 5)}`,
   ];
-  return [...args, ...limits, ...onOneCpu(), ...straceCommand(join(inside.output, 'trace')), ...options.command];
+  const tracer = options.traced ? [...onOneCpu(), ...straceCommand(join(inside.output, 'trace'))] : [];
+  return [...args, ...limits, ...tracer, ...options.command];
 }
 
 let turn = 0;

@@ -40,7 +40,8 @@ export async function listPackages(
       namesOnly: options.namesOnly,
     };
     await writeFile(join(folder, 'in/request.json'), JSON.stringify(request));
-    const run = { folder, entry: 'list-packages.nix', directory: null, lookup: source.storePaths, limits };
+    const lookup = source.storePaths;
+    const run = { folder, entry: 'list-packages.nix', directory: null, lookup, limits, mode: 'read' } as const;
     const result = await runEvaluator(dependencies, run, options.signal);
     if (result.code !== 0) {
       throw evaluationError({ stderr: result.stderr, configFile: '', configText: '', directory: '' });

@@ -91,6 +91,7 @@ export function createNix(options: NixOptions): Nix {
     daemon: options.store.kind === 'system' && existsSync(hostSocket) ? hostDaemon : evaluator,
     nixFolder: options.nixFolder,
     runFolder,
+    validPaths: (paths: readonly string[]) => database.validPaths(paths),
     ...(options.limits ? { limits: options.limits } : {}),
   };
   let version: Promise<NixVersion> | undefined;

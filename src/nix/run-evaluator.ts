@@ -18,7 +18,15 @@ export interface EvaluatorDependencies {
   /** A folder of Berth's for what lives as long as one evaluation. */
   readonly runFolder: string;
   readonly limits?: Partial<EvaluationLimits>;
+  /** Those of the paths that are valid in the store. */
+  readonly validPaths: (paths: readonly string[]) => Promise<readonly string[]>;
 }
+
+/**
+ * What an evaluation does to the store. `read`: nothing; it tells what derivations there would be. `write`: it writes them.
+ * `instantiate`: it writes them and is not traced, since an evaluation that read only was.
+ */
+export type EvaluationMode = 'read' | 'write' | 'instantiate';
 
 export interface EvaluatorRun {
   /** Holds in/request.json and the empty folder out, in which the trace will be. */
@@ -30,6 +38,7 @@ export interface EvaluatorRun {
   /** What else the evaluation may read, as Nix's -I options say it. */
   readonly lookup: readonly string[];
   readonly limits: EvaluationLimits;
+  readonly mode: EvaluationMode;
 }
 
 /** Makes the folders and starts the daemon that an evaluation needs. */
@@ -73,9 +82,11 @@ export async function runEvaluator(
       NIX_REMOTE: `unix://${inside.socket}`,
     },
     limits,
+    traced: run.mode !== 'instantiate',
     command: [
       ...nix.programs.command('nix-instantiate'),
-      ...['--eval', '--strict', '--json', '--read-write-mode', '--show-trace'],
+      ...['--eval', '--strict', '--json', '--show-trace'],
+      ...(run.mode === 'read' ? [] : ['--read-write-mode']),
       ...lookup.flatMap((path) => ['-I', path]),
       `${inside.nix}/${run.entry}`,
     ],
@@ -86,7 +97,7 @@ export async function runEvaluator(
     maxOutputBytes: limits.outputBytes,
     ...(signal ? { signal } : {}),
   });
-  if (!existsSync(join(run.folder, 'out/trace'))) throw toolError(result);
+  if (run.mode !== 'instantiate' && !existsSync(join(run.folder, 'out/trace'))) throw toolError(result);
   return result;
 }
 
