@@ -6,6 +6,7 @@ import { findConfig } from '../config/find-config.ts';
 import type { EventBus } from '../core/events.ts';
 import { packageRoot } from '../core/package-root.ts';
 import { refreshLinks } from '../engine/agent/agent-client.ts';
+import { createDockerEngine } from '../engine/docker/docker-engine.ts';
 import { createEmbeddedEngine } from '../engine/embedded/embedded-engine.ts';
 import type { BerthSpec, Engine } from '../engine/engine.ts';
 import { createBerthRecords } from '../environment/berth-records.ts';
@@ -251,6 +252,11 @@ function composeEngines(settings: Settings): Engine[] {
       ...image,
       stateDirectory: join(settings.home, 'engine/embedded'),
       ...(settings['oci.runtime'] === null ? {} : { runtimes: [settings['oci.runtime']] }),
+    }),
+    createDockerEngine({
+      ...image,
+      stateDirectory: join(settings.home, 'engine/docker'),
+      socketPath: settings['docker.socket'] ?? '/var/run/docker.sock',
     }),
   ];
 }

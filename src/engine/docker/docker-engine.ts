@@ -2,8 +2,9 @@
  * Engine `docker`: containers by any server of the Docker Engine API, from the same minimal image with the same agent,
  * so that nothing but making and removing a container differs from the embedded engine. All state is the server's.
  */
-import Docker from 'dockerode';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import type Docker from 'dockerode';
 import { sleep } from '../../core/clock.ts';
 import { digestOf } from '../../core/digest.ts';
 import { BerthError } from '../../core/errors.ts';
@@ -42,20 +43,19 @@ interface PreparedImage {
 class DockerEngine implements Engine {
   readonly name = 'docker';
   readonly #options: DockerEngineOptions;
-  readonly #docker: Docker;
   readonly #instance: string;
   readonly #ports = createPortForwards();
+  #docker: Promise<Docker> | undefined;
   #image: Promise<PreparedImage> | undefined;
 
   constructor(options: DockerEngineOptions) {
     this.#options = options;
-    this.#docker = new Docker({ socketPath: options.socketPath });
     this.#instance = digestOf(options.stateDirectory).slice(-16);
   }
 
   async available(): Promise<Availability> {
     try {
-      const { Version } = await this.#docker.version();
+      const { Version } = await (await this.#connect()).version();
       return { available: true, reason: `Docker ${Version} on ${this.#options.socketPath}` };
     } catch (error) {
       const known = dockerError(error, 'ENGINE_UNAVAILABLE', `Docker on ${this.#options.socketPath}`);
@@ -105,7 +105,7 @@ class DockerEngine implements Engine {
   async remove(id: string): Promise<void> {
     await this.#ports.close(id);
     try {
-      await this.#docker.getContainer(containerName(id)).remove({ force: true, v: true });
+      await (await this.#container(id)).remove({ force: true, v: true });
     } catch (error) {
       // 409: another call removes it already.
       if (statusOf(error) === 409) return this.#awaitGone(id);
@@ -122,8 +122,12 @@ class DockerEngine implements Engine {
   }
 
   async list(): Promise<string[]> {
+    // Where no server is installed there is nothing to ask, and nothing to load for it.
+    if (!existsSync(this.#options.socketPath)) return [];
     try {
-      const containers = await this.#docker.listContainers({
+      const containers = await (
+        await this.#connect()
+      ).listContainers({
         all: true,
         filters: { label: [`${label.instance}=${this.#instance}`] },
       });
@@ -139,10 +143,26 @@ class DockerEngine implements Engine {
 
   async setLimits(id: string, limits: Limits): Promise<void> {
     try {
-      await this.#docker.getContainer(containerName(id)).update(resourcesOf(limits, false));
+      await (await this.#container(id)).update(resourcesOf(limits, false));
     } catch (error) {
       throw dockerError(error, 'LIMIT_REFUSED', `The limits of ${id} cannot be set`);
     }
+  }
+
+  /** The client is loaded when it is first used: that takes longer than all else in a daemon's start. */
+  #connect(): Promise<Docker> {
+    const { socketPath } = this.#options;
+    if (!existsSync(socketPath)) {
+      return Promise.reject(
+        new BerthError('ENGINE_UNAVAILABLE', `Docker on ${socketPath}: no Docker server answers (ENOENT).`),
+      );
+    }
+    this.#docker ??= import('dockerode').then(({ default: Client }) => new Client({ socketPath }));
+    return this.#docker;
+  }
+
+  async #container(id: string): Promise<Docker.Container> {
+    return (await this.#connect()).getContainer(containerName(id));
   }
 
   #prepareImage(): Promise<PreparedImage> {
@@ -150,7 +170,7 @@ class DockerEngine implements Engine {
       .then(async (image) => {
         const [shared] = await Promise.all([
           unpackShared(image, join(this.#options.stateDirectory, 'image')),
-          importMinimalImage(this.#docker, image),
+          importMinimalImage(await this.#connect(), image),
         ]);
         return { image, shared };
       })
@@ -165,7 +185,8 @@ class DockerEngine implements Engine {
     for (let attempt = 0; ; attempt += 1) {
       const { image, shared } = await this.#prepareImage();
       try {
-        await this.#docker.createContainer(containerOptions(spec, imageName(image), shared, this.#instance));
+        const docker = await this.#connect();
+        await docker.createContainer(containerOptions(spec, imageName(image), shared, this.#instance));
         return;
       } catch (error) {
         // The image may have been removed since it was imported.
@@ -181,7 +202,7 @@ class DockerEngine implements Engine {
   async #run(spec: BerthSpec, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
     prepareRunDirectory(spec.runDirectory, spec.command);
-    const container = this.#docker.getContainer(containerName(spec.id));
+    const container = await this.#container(spec.id);
     const wait = waitForAgent(spec.runDirectory, this.#options.readyTimeoutMs ?? 30_000);
     const abort = () => wait.cancel();
     signal?.addEventListener('abort', abort, { once: true });
@@ -205,7 +226,7 @@ class DockerEngine implements Engine {
 
   async #find(id: string) {
     try {
-      const { State, Config } = await this.#docker.getContainer(containerName(id)).inspect();
+      const { State, Config } = await (await this.#container(id)).inspect();
       return {
         running: State.Running,
         created: State.Status === 'created',
@@ -220,7 +241,7 @@ class DockerEngine implements Engine {
 
   /** Kills what still runs of the container, and waits until the server knows. */
   async #kill(id: string): Promise<void> {
-    const container = this.#docker.getContainer(containerName(id));
+    const container = await this.#container(id);
     try {
       // Where the agent has ended, the server is about to notice: there is nothing to kill then.
       const stopped = container.wait();
