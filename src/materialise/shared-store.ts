@@ -40,10 +40,12 @@ export function writeBerthContent(runDirectory: string, content: BerthContent): 
   const replace = (name: string, text: string | null) => {
     const path = join(runDirectory, name);
     if (text === null) {
-      rmSync(path, { force: true });
+      rmSync(path, { recursive: true, force: true });
       return;
     }
-    writeFileSync(`${path}.new`, text);
+    // The berth can write this folder too: a link that it put here must not be followed.
+    rmSync(`${path}.new`, { recursive: true, force: true });
+    writeFileSync(`${path}.new`, text, { flag: 'wx' });
     renameSync(`${path}.new`, path);
   };
   replace('environment', nulSeparated(Object.entries(content.variables).map(([key, value]) => `${key}=${value}`)));
@@ -52,7 +54,7 @@ export function writeBerthContent(runDirectory: string, content: BerthContent): 
   replace('functions', content.functions.trim() === '' ? null : `${content.functions}\n`);
   replace('command', content.command === null ? null : nulSeparated(content.command));
   const link = join(runDirectory, 'fhs');
-  rmSync(`${link}.new`, { force: true });
+  rmSync(`${link}.new`, { recursive: true, force: true });
   symlinkSync(content.fhs ?? defaultFhs, `${link}.new`);
   renameSync(`${link}.new`, link);
 }
