@@ -3,7 +3,7 @@
  * follows a link or trusts what it finds: entries are replaced, and files are read bounded and only when they are files.
  */
 import { constants, rmSync, writeFileSync, watch } from 'node:fs';
-import { access, open } from 'node:fs/promises';
+import { access, type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BerthError } from '../core/errors.ts';
 import { isErrno } from '../core/files.ts';
@@ -69,15 +69,27 @@ export async function readExitCode(runDirectory: string): Promise<number | null>
 }
 
 async function readSmallFile(path: string, maxBytes: number): Promise<string | undefined> {
+  const file = await openBerthFile(path);
+  if (!file) return undefined;
   try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(maxBytes), 0, maxBytes, 0);
+    return buffer.toString('utf8', 0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * Opens a file of a berth's folder for reading.
+ * @returns undefined where there is no such file, or something else in its place: a link, a pipe, a folder
+ */
+export async function openBerthFile(path: string): Promise<FileHandle | undefined> {
+  try {
+    // Without O_NONBLOCK, opening a pipe would wait for a writer.
     const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-    try {
-      if (!(await file.stat()).isFile()) return undefined;
-      const { buffer, bytesRead } = await file.read(Buffer.alloc(maxBytes), 0, maxBytes, 0);
-      return buffer.toString('utf8', 0, bytesRead);
-    } finally {
-      await file.close();
-    }
+    if ((await file.stat()).isFile()) return file;
+    await file.close();
+    return undefined;
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ELOOP', 'ENXIO')) return undefined;
     throw error;

@@ -1,9 +1,9 @@
 /** The output of a berth's own command, as the agent writes it to the berth's folder: read, and followed. */
 import { watch } from 'node:fs';
-import { open, type FileHandle } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { once } from 'node:events';
 import { dirname } from 'node:path';
-import { isErrno } from '../core/files.ts';
+import { openBerthFile } from '../engine/run-directory.ts';
 import type { LogChunk } from './service.ts';
 
 const chunkBytes = 64 * 1024;
@@ -25,7 +25,7 @@ export async function* readBerthLog(
 }
 
 async function* readWhole(file: string): AsyncIterable<LogChunk> {
-  const handle = await openIfThere(file);
+  const handle = await openBerthFile(file);
   if (!handle) return;
   try {
     yield* readOn(handle);
@@ -48,18 +48,18 @@ async function* follow(file: string, signal: AbortSignal | undefined): AsyncIter
   const aborted = () => signal?.aborted ?? false;
   const onAbort = () => watcher.close();
   signal?.addEventListener('abort', onAbort, { once: true });
-  let handle = await openIfThere(file);
+  let handle = await openBerthFile(file);
   try {
     while (!aborted()) {
       // Waiting starts before reading, so that what is written in between wakes it.
       const changed = once(watcher, 'change').catch(() => undefined);
       const closed = once(watcher, 'close').catch(() => undefined);
-      handle ??= await openIfThere(file);
+      handle ??= await openBerthFile(file);
       if (handle) {
         yield* readOn(handle);
         if (await wasRotated(handle, file)) {
           await handle.close();
-          handle = await openIfThere(file);
+          handle = await openBerthFile(file);
           continue;
         }
       }
@@ -73,21 +73,12 @@ async function* follow(file: string, signal: AbortSignal | undefined): AsyncIter
 }
 
 async function wasRotated(handle: FileHandle, file: string): Promise<boolean> {
-  const now = await openIfThere(file);
+  const now = await openBerthFile(file);
   if (!now) return true;
   try {
     const [mine, theirs] = await Promise.all([handle.stat(), now.stat()]);
     return mine.ino !== theirs.ino || mine.dev !== theirs.dev;
   } finally {
     await now.close();
-  }
-}
-
-async function openIfThere(file: string): Promise<FileHandle | undefined> {
-  try {
-    return await open(file, 'r');
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return undefined;
-    throw error;
   }
 }
