@@ -275,8 +275,9 @@ export function createService(options: ServiceOptions): BerthService & { readonl
     async search(path, query, limit, context) {
       return locks.search(path === undefined ? undefined : configIfThere(path), query, limit, context);
     },
-    async addPackages(path, names) {
+    async addPackages(path, names, context) {
       const config = options.findConfig(path);
+      await locks.require(config, names, context);
       return { file: config.file, names: await options.editPackages(config, 'add', names) };
     },
     async removePackages(path, names) {

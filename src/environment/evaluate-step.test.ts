@@ -29,6 +29,7 @@ const fakeSource: Source = {
   lock: () => Promise.resolve({ kind: 'debian', label: 'fake 1', pin: { suite: 'fake' } } satisfies LockedSource),
   prepare: () => Promise.resolve({ kind: 'debian', nix: {}, storePaths: [] }),
   search: () => Promise.resolve([]),
+  has: () => Promise.resolve(true),
   nearest: () => Promise.resolve(['ripgrep']),
 };
 

@@ -34,6 +34,11 @@ export interface SourceLocks {
   prepareAll(config: ConfigFile, context: SourceContext): Promise<Record<string, PreparedSource>>;
   search(config: ConfigFile | undefined, query: string, limit: number, context: SourceContext): Promise<PackageMatch[]>;
   nearest(config: ConfigFile, name: string, context: SourceContext): Promise<string[]>;
+  /**
+   * Makes sure that one of the config's sources has each package; the default source is locked when none is.
+   * @throws BerthError UNKNOWN_PACKAGE, with the nearest names
+   */
+  require(config: ConfigFile, names: readonly string[], context: SourceContext): Promise<void>;
 }
 
 export function createSourceLocks(options: SourceLocksOptions): SourceLocks {
@@ -117,7 +122,32 @@ export function createSourceLocks(options: SourceLocksOptions): SourceLocks {
       }
       return [...new Set(found)].slice(0, 3);
     },
+    async require(config, names, context) {
+      if (Object.keys(read(config)).length === 0) await this.lockNamed(config, defaultSourceName, context);
+      const locked = Object.entries(read(config));
+      for (const name of names) {
+        // `debian.jq` asks one source, `jq` any that the config has.
+        const asked = locked.flatMap(([source, entry]) =>
+          name.startsWith(`${source}.`) ? [[entry, name.slice(source.length + 1)] as const] : [[entry, name] as const],
+        );
+        const found = await Promise.all(
+          asked.map(([entry, inIt]) => options.sources[entry.kind].has(entry, inIt, context)),
+        );
+        if (!found.some(Boolean)) throw unknownPackage(name, await this.nearest(config, name, context));
+      }
+    },
   };
+}
+
+/** @returns the error for a package that no source has */
+export function unknownPackage(name: string, nearest: readonly string[]): BerthError {
+  return new BerthError('UNKNOWN_PACKAGE', `There is no package \`${name}\`.`, {
+    hint:
+      nearest.length === 0
+        ? `Look for it with \`berth search ${name}\`.`
+        : `Did you mean ${nearest.join(', ')}? \`berth search ${name}\` looks further.`,
+    details: { name, nearest },
+  });
 }
 
 /** What the user chose of a locked source, kept when it is locked anew: the suite, or where its tree comes from. */

@@ -45,6 +45,8 @@ export interface Source {
   prepare(locked: LockedSource, context: SourceContext): Promise<PreparedSource>;
   /** @returns packages whose name or description fits, best first */
   search(locked: LockedSource, query: string, limit: number, context: SourceContext): Promise<PackageMatch[]>;
+  /** @returns whether a config can write the name; of a path as `python3Packages.pip` only the first part is looked at */
+  has(locked: LockedSource, name: string, context: SourceContext): Promise<boolean>;
   /** @returns the names nearest to an unknown one, best first */
   nearest(locked: LockedSource, name: string, context: SourceContext): Promise<string[]>;
 }

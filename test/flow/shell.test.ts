@@ -292,6 +292,15 @@ describe('a failure', () => {
     await expectNothingMade(project);
   });
 
+  test('to add a package that there is none of leaves the config as it is', async () => {
+    const project = await flow.project({ 'config.nix': tools });
+    const add = (name: string) => flow.service.addPackages(project, [name], flow.context('add'));
+    await expect(add('ripgrepp')).rejects.toMatchObject({ code: 'UNKNOWN_PACKAGE' });
+    expect(readFileSync(join(project, 'config.nix'), 'utf8')).toBe(tools);
+    expect((await add('jq')).names).toEqual(['jq']);
+    expect(readFileSync(join(project, 'config.nix'), 'utf8')).toContain('pkgs.ripgrep pkgs.jq ]');
+  });
+
   test('of a build leaves no berth, and the next try with a mended config works', async () => {
     const project = await flow.project({
       'config.nix': '{ pkgs, ... }: { packages = [ (pkgs.runCommand "broken" { } "echo why; exit 3") ]; }',

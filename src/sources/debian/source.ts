@@ -91,6 +91,7 @@ export function createDebianSource(options: DebianSourceOptions): Source {
       const found = searchEntries(await entriesOf(locked, context), query, limit);
       return found.map((entry) => ({ ...entry, source }));
     },
+    has: async (locked, name, context) => (await entriesOf(locked, context)).some((entry) => entry.name === name),
     nearest: async (locked, name, context) => {
       const entries = await entriesOf(locked, context);
       return nearestPackageNames(

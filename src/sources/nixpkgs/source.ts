@@ -128,6 +128,10 @@ export function createNixpkgsSource(options: NixpkgsSourceOptions): Source {
         .slice(0, limit)
         .map((found) => ({ ...found, source: locked.label }));
     },
+    async has(locked, name, context) {
+      const [first] = name.split('.');
+      return (await packagesOf(locked, true, context)).some((found) => found.name === first);
+    },
     async nearest(locked, name, context) {
       const packages = await packagesOf(locked, true, context);
       return nearestNames(
