@@ -3,7 +3,7 @@ import prettier from 'eslint-config-prettier';
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist/', 'node_modules/', 'native/', 'ui/dist/', 'bench/results/', 'test/fixtures/'] },
+  { ignores: ['dist/', 'node_modules/', 'examples/', 'native/', 'ui/dist/', 'bench/results/', 'test/fixtures/'] },
   js.configs.recommended,
   {
     files: ['**/*.ts'],
