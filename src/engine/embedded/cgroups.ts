@@ -3,7 +3,7 @@
  * almost empty version 2 tree). Berth makes the groups itself, because one of the runtimes refuses the hybrid layout and
  * because changing limits then takes one write instead of a runtime's start.
  */
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { sleep } from '../../core/clock.ts';
 import { BerthError } from '../../core/errors.ts';
@@ -65,6 +65,7 @@ function none(parent: string): Cgroups {
 function unified(root: string, parent: string): Cgroups {
   const base = join(root, parent);
   mkdirSync(base, { recursive: true });
+  accessSync(base, constants.W_OK);
   for (const directory of [root, base]) {
     writeFileSync(join(directory, 'cgroup.subtree_control'), controllers.map((name) => `+${name}`).join(' '));
   }
@@ -90,7 +91,12 @@ function unified(root: string, parent: string): Cgroups {
 
 function separate(root: string, parent: string): Cgroups {
   const group = (controller: Controller, id: string) => join(root, controller, parent, id);
-  for (const controller of controllers) mkdirSync(join(root, controller, parent), { recursive: true });
+  for (const controller of controllers) {
+    const base = join(root, controller, parent);
+    mkdirSync(base, { recursive: true });
+    // It may be there already, and be root's.
+    accessSync(base, constants.W_OK);
+  }
   const setLimits = (id: string, limits: Limits) => {
     set(group('memory', id), 'memory.limit_in_bytes', limits.memoryBytes ?? -1, limits);
     set(group('pids', id), 'pids.max', limits.pids ?? 'max', limits);

@@ -23,6 +23,7 @@ import { createPortForwards } from '../port-forward.ts';
 import { agentSocket, prepareRunDirectory, readExitCode, waitForAgent } from '../run-directory.ts';
 import { type Cgroups, findCgroups } from './cgroups.ts';
 import { ociConfig } from './oci-config.ts';
+import { removeTree } from './remove-tree.ts';
 import { findRuntime, type FoundRuntime } from './find-runtime.ts';
 import { type Runtime, startContainer } from './runtime.ts';
 import { endUserNetwork, startUserNetwork, userNetworkResolvConf } from './user-network.ts';
@@ -112,7 +113,7 @@ class EmbeddedEngine implements Engine {
     await this.#ports.close(id);
     await this.#kill(id);
     await this.#clearRun(id);
-    await rm(this.#berth(id), { recursive: true, force: true });
+    await removeTree(this.#berth(id));
   }
 
   async inspect(id: string): Promise<BerthState> {
@@ -133,11 +134,14 @@ class EmbeddedEngine implements Engine {
   }
 
   setLimits(id: string, limits: Limits): Promise<void> {
-    if (this.#initOf(id) === undefined) {
-      return Promise.reject(new BerthError('AGENT_UNREACHABLE', `The berth ${id} is not running.`));
-    }
-    this.#cgroups.setLimits(id, limits);
-    return Promise.resolve();
+    // What throws in here rejects.
+    return new Promise((resolve) => {
+      if (this.#initOf(id) === undefined) {
+        throw new BerthError('AGENT_UNREACHABLE', `The berth ${id} is not running.`);
+      }
+      this.#cgroups.setLimits(id, limits);
+      resolve();
+    });
   }
 
   async adopt(spec: BerthSpec): Promise<void> {
