@@ -1,6 +1,6 @@
 /** The minimal image: built from busybox-static and the agent, named by its digest, unpacked once for all berths. */
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
-import { access, mkdir, readFile, rename, rm } from 'node:fs/promises';
+import { access, chmod, mkdir, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { digestOf, digestOfJson, type Digest } from '../../core/digest.ts';
 import { BerthError } from '../../core/errors.ts';
@@ -63,12 +63,13 @@ export async function unpackShared(image: MinimalImage, directory: string): Prom
     () => false,
   );
   if (!isThere) {
-    const temporary = `${place}.${process.pid}.tmp`;
-    await rm(temporary, { recursive: true, force: true });
-    await mkdir(temporary, { recursive: true });
+    await mkdir(directory, { recursive: true });
+    const temporary = await mkdtemp(join(directory, 'new-'));
+    // mkdtemp's is its owner's only, and this one is seen by all users of a berth.
+    await chmod(temporary, 0o755);
     makeEntries(image.shared, temporary);
     await rename(temporary, place).catch(async (error: unknown) => {
-      // Another daemon was first: its copy is the same.
+      // Another was first: its copy is the same.
       await rm(temporary, { recursive: true, force: true });
       if (!isErrno(error, 'EEXIST', 'ENOTEMPTY')) throw error;
     });
