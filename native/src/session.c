@@ -279,10 +279,17 @@ static void wait_for_events(void) {
   }
 }
 
+/* While no command runs, a stopping berth need not wait for this process: then SIGTERM ends it. */
+static void end_with_berth(int on) {
+  unsigned long set = signal_bit(SIGTERM);
+  sys_sigmask(on ? SIG_UNBLOCK : SIG_BLOCK, &set);
+}
+
 /* The client may still be writing, for example the end of its input. If the connection were closed before it has read
  * the exit, that write would fail, and Node drops what it has not read when a write fails. So the client closes first. */
 __attribute__((noreturn)) static void let_client_close(void) {
   char rest[4096];
+  end_with_berth(1);
   long end = now_ms() + CLOSE_WAIT_MS;
   for (;;) {
     long left = end - now_ms();
@@ -359,6 +366,7 @@ __attribute__((noreturn)) static void serve_run(char *payload, usize length, con
     for (usize i = 0; i < 3; i += 1) io[i] = passed[i];
   } else make_streams(header, io);
 
+  end_with_berth(0);
   child = spawn_command(&request, io, slave);
   if (child < 0) fail("no process can be started in the container", child);
   for (usize i = 0; i < 3; i += 1)
@@ -406,6 +414,7 @@ void serve_connection(int connection_fd, int signal_fd, int control, int command
   long deadline = now_ms() + REQUEST_TIMEOUT_MS;
   connection = connection_fd;
   signals = signal_fd;
+  end_with_berth(1);
 
   /* The descriptors come with the first bytes; the rest is the remainder of the header and the payload. */
   usize have = 0;

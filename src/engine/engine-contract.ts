@@ -426,6 +426,19 @@ export function engineContract(title: string, open: () => Promise<EngineUnderTes
         expect(await engine.inspect(spec.id)).toEqual({ state: 'stopped', exitCode: 0 });
       });
 
+      it('does not wait for a client that has said nothing', async () => {
+        const spec = await launch();
+        const silent = connect(agentSocket(spec.runDirectory));
+        await new Promise<void>((resolve) => silent.once('connect', () => resolve()));
+        const closed = new Promise<void>((resolve) => silent.once('close', () => resolve()));
+        // Answered after the silent one was accepted.
+        await run(spec, 'true');
+        const before = performance.now();
+        await engine.stop(spec.id, 8000);
+        expect(performance.now() - before).toBeLessThan(5000);
+        await closed;
+      });
+
       it('kills what does not stop within the grace time', async () => {
         const spec = await launch({ command: ['sh', '-c', 'trap "" TERM; echo up; while :; do sleep 0.05; done'] });
         const log = join(spec.runDirectory, 'log');
