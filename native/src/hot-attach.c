@@ -1,8 +1,9 @@
 /* A command in a berth, joined to this process's standard streams.
  *
- * Without a terminal the command gets the streams themselves where they are pipes or sockets: no byte passes through
- * this process. Other things it must not have: with a terminal it could type into the user's shell, and a file that is
- * open for reading can be opened anew for writing through /proc. For these it gets pipes, and the bytes are copied.
+ * Without a terminal the command gets the streams themselves where they are pipes: no byte passes through this process.
+ * Other things it must not have: with the user's terminal it could type into the user's shell, a file that is open for
+ * reading can be opened anew for writing through /proc, and a socket cannot be opened as /dev/stderr. For these it gets
+ * pipes, and the bytes are copied.
  *
  * With a terminal the command has one of the berth's own. Its other end comes here, and the user's is in raw mode. */
 #include "hot.h"
@@ -150,7 +151,7 @@ static int can_be_given(int fd) {
   struct stat status;
   if (sys_fstat(fd, &status) < 0) return 0;
   u32 type = status.st_mode & S_IFMT;
-  return type == S_IFIFO || type == S_IFSOCK || (type == S_IFCHR && status.st_rdev == 0x103 /* /dev/null: 1, 3 */);
+  return type == S_IFIFO || (type == S_IFCHR && status.st_rdev == 0x103 /* /dev/null: 1, 3 */);
 }
 
 /* Fills `given` with what the command gets. Returns 0, or a negative error number. */
