@@ -2,14 +2,15 @@
  * Keys 2 and 3, the derivation and the closure: an environment whose derivation was built before is not built again while
  * its output is in the store; one that was collected comes back from a binary cache or a build by itself.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { EvaluatedConfig } from '../nix/evaluated-config.ts';
 import { BerthError } from '../core/errors.ts';
 import { SingleFlight } from '../core/single-flight.ts';
 import type { Nix } from '../nix/nix.ts';
 import type { SourceKind } from '../nix/prepared-source.ts';
 import type { BinaryCache } from '../nix/realise.ts';
-import { isStorePath, physicalPath, type StorePath } from '../nix/store.ts';
+import { isStorePath, physicalPath } from '../nix/store.ts';
 import type { Environment } from './environment.ts';
 import type { Built, Evaluated } from './prepare.ts';
 import { readEnvironment } from './read-environment.ts';
@@ -46,12 +47,6 @@ export function buildingNameOf(drvPath: string): string {
   return rootNameOf(drvPath).replace('environment-', 'building-');
 }
 
-/** @returns the first output of a derivation's file: `Derive([("out","/nix/store/…","","")],…` */
-function outputOf(derivation: string): StorePath | undefined {
-  const path = /^Derive\(\[\("[^"]*","([^"]*)"/.exec(derivation)?.[1];
-  return path !== undefined && isStorePath(path) ? path : undefined;
-}
-
 export function createBuildStep(options: BuildStepOptions): BuildStep {
   const { nix, records } = options;
   const flights = new SingleFlight<string, Environment>();
@@ -62,16 +57,6 @@ export function createBuildStep(options: BuildStepOptions): BuildStep {
   function known(evaluated: EvaluatedConfig): Environment | undefined {
     const environment = records.environment(environmentKey(evaluated));
     return environment && existsSync(physicalPath(nix.store, environment.storePath)) ? environment : undefined;
-  }
-
-  /**
-   * Roots the derivation and what it will give, before that is there: whatever a collection that begins now finds, neither
-   * is garbage.
-   */
-  async function root(drvPath: string): Promise<void> {
-    const output = outputOf(readFileSync(physicalPath(nix.store, drvPath), 'utf8'));
-    if (output !== undefined) await nix.roots.add(rootNameOf(drvPath), output);
-    if (isStorePath(drvPath)) await nix.roots.add(buildingNameOf(drvPath), drvPath);
   }
 
   async function build(
@@ -86,11 +71,11 @@ export function createBuildStep(options: BuildStepOptions): BuildStep {
         signal,
         caches: sources.flatMap((source) => options.cachesOf(source)),
         logFile: `${options.logDirectory}/${rootNameOf(drvPath)}.log`,
+        rootLink: join(nix.roots.folder, rootNameOf(drvPath)),
       })
       .finally(() => nix.roots.remove(buildingNameOf(drvPath)));
     const storePath = paths[0];
     if (storePath === undefined) throw new BerthError('INTERNAL', `Nix built ${drvPath} and named no output.`);
-    await nix.roots.add(rootNameOf(drvPath), storePath);
     const environment = readEnvironment(nix.store, storePath, config, await nix.closureOf([storePath]));
     records.saveEnvironment(environmentKey(config), environment);
     return environment;
@@ -113,7 +98,8 @@ export function createBuildStep(options: BuildStepOptions): BuildStep {
       await context.hold?.begin(context.signal);
       waiting.set(config.drvPath, (waiting.get(config.drvPath) ?? 0) + 1);
       try {
-        await root(config.drvPath);
+        // From here on the derivation has a root, and what it gives gets one from Nix.
+        if (isStorePath(config.drvPath)) await nix.roots.add(buildingNameOf(config.drvPath), config.drvPath);
         context.hold?.end();
         const { value } = await flights.run(
           environmentKey(config),

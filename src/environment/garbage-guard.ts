@@ -21,7 +21,7 @@ export interface GarbageGuard {
   using<T>(work: () => Promise<T>): Promise<T>;
   readonly inUse: boolean;
   /**
-   * Waits until nothing is held, and lets nothing be held until `begun` is called or the work ends.
+   * Waits for a moment in which nothing is held, and lets nothing be held from then until `begun` is called or the work ends.
    * @throws BerthError CANCELLED
    */
   collect<T>(work: (begun: () => void) => Promise<T>, signal?: AbortSignal): Promise<T>;
@@ -80,7 +80,7 @@ export function createGarbageGuard(): GarbageGuard {
       return users > 0;
     },
     async collect(work, signal) {
-      await until(() => !beginning, signal);
+      await until(() => !beginning && held === 0, signal);
       beginning = true;
       let mine = true;
       const begun = () => {
@@ -90,7 +90,6 @@ export function createGarbageGuard(): GarbageGuard {
         wake();
       };
       try {
-        await until(() => held === 0, signal);
         return await work(begun);
       } finally {
         begun();

@@ -13,6 +13,7 @@ import { exec } from '../core/exec.ts';
 import { isErrno, readTextIfThere } from '../core/files.ts';
 import type { Nix } from '../nix/nix.ts';
 import type { StorePath } from '../nix/store.ts';
+import type { GarbageGuard } from './garbage-guard.ts';
 import { inPhase } from './prepare.ts';
 import type { Seeds } from './seeds.ts';
 import type { WorkContext } from './service.ts';
@@ -35,6 +36,7 @@ export interface SeedTransferOptions {
   readonly seeds: Seeds;
   readonly records: StorageRecords;
   readonly sources: SourceKeeper;
+  readonly guard: GarbageGuard;
   /** For temporary files, on the disk of the state. */
   readonly directory: string;
   /** PATH with tar. */
@@ -82,11 +84,18 @@ export function createSeedTransfer(options: SeedTransferOptions): SeedTransfer {
 
   async function take(cache: URL, text: string, trust: boolean, context: WorkContext): Promise<SeedList> {
     const list = parseList(text, cache.href);
-    await inPhase('copy', context.emit, () =>
-      nix.copyFromCache(cache.href, rootsOf(list), { ...context, trust: trust ? 'all' : 'signed' }),
-    );
-    for (const source of list.sources) await options.sources.keep(source, undefined);
-    for (const seed of list.seeds) await seeds.keep(seed);
+    const hold = options.guard.hold();
+    try {
+      // What is copied has no root before the end.
+      await hold.begin(context.signal);
+      await inPhase('copy', context.emit, () =>
+        nix.copyFromCache(cache.href, rootsOf(list), { ...context, trust: trust ? 'all' : 'signed' }),
+      );
+      for (const source of list.sources) await options.sources.keep(source, undefined);
+      for (const seed of list.seeds) await seeds.keep(seed);
+    } finally {
+      hold.end();
+    }
     return list;
   }
 

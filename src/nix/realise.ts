@@ -1,5 +1,5 @@
 /** Builds or downloads what derivations give, with progress as events. */
-import { createWriteStream, mkdirSync } from 'node:fs';
+import { createWriteStream, mkdirSync, readlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { once } from 'node:events';
 import { silent, type Emit } from '../core/events.ts';
@@ -24,6 +24,11 @@ export interface RealiseOptions {
   readonly onLog?: (line: BuildLogLine) => void;
   /** Where all lines of all builds are written; made when the first line comes. */
   readonly logFile?: string;
+  /**
+   * A link that becomes a garbage-collection root of the one output, before Nix lets go of what it has made: a collection
+   * that began meanwhile may have read the roots too early to know it, and Nix tells it then.
+   */
+  readonly rootLink?: string;
 }
 
 export interface Realised {
@@ -51,10 +56,20 @@ export async function realise(
       options.onLog?.(line);
     },
   });
+  const { rootLink } = options;
+  const rootOptions = rootLink === undefined ? [] : ['--add-root', rootLink];
   try {
     const result = await nix.run(
       'nix-store',
-      ['--realise', ...paths, '-v', '--log-format', 'internal-json', ...cacheOptions(options.caches ?? [])],
+      [
+        '--realise',
+        ...paths,
+        '-v',
+        '--log-format',
+        'internal-json',
+        ...cacheOptions(options.caches ?? []),
+        ...rootOptions,
+      ],
       {
         ...(options.signal ? { signal: options.signal } : {}),
         onStderrLine: log.add,
@@ -69,7 +84,11 @@ export async function realise(
         ...(options.logFile !== undefined && file?.used() ? { logFile: options.logFile } : {}),
       });
     }
-    const outputs = result.stdout.split('\n').filter((line) => line !== '');
+    const outputs = result.stdout
+      .split('\n')
+      .filter((line) => line !== '')
+      // Nix names the root where it made one.
+      .map((line) => (line === rootLink ? readlinkSync(line) : line));
     return {
       paths: outputs.map((path) => {
         if (isStorePath(path)) return path;

@@ -12,12 +12,16 @@ import { compose, type Composition } from '../../src/daemon/compose.ts';
 import { readSettings } from '../../src/daemon/settings.ts';
 import { execInBerth } from '../../src/engine/agent/agent-client.ts';
 import type { BerthService, WorkContext } from '../../src/environment/service.ts';
+import type { StorageService } from '../../src/environment/storage.ts';
 import { debianLock } from './debian-root.ts';
 import { testHome } from './test-home.ts';
 
 export interface Flow {
   readonly home: string;
   readonly service: BerthService;
+  readonly storage: StorageService;
+  /** The variables of its settings; what is changed here counts from the next restart on. */
+  readonly settings: Record<string, string | undefined>;
   /** All events so far, of all subjects. */
   readonly events: PublishedEvent[];
   /** For work of one subject. */
@@ -37,31 +41,33 @@ export interface FlowOptions {
 
 export async function createFlow(options: FlowOptions = {}): Promise<Flow> {
   const home = mkdtempSync('/tmp/berth-flow-');
-  const settings = readSettings({
-    env: {
-      PATH: process.env['PATH'],
-      HOME: home,
-      BERTH_HOME: home,
-      BERTH_SOURCE: 'debian',
-      BERTH_DEBIAN_SUITE: 'bookworm',
-      BERTH_STORE_ROOT: options.storeRoot ?? join(testHome, 'store'),
-      BERTH_ENGINE: 'embedded',
-      ...options.variables,
-    },
-  });
+  const settings: Record<string, string | undefined> = {
+    PATH: process.env['PATH'],
+    HOME: home,
+    BERTH_HOME: home,
+    BERTH_SOURCE: 'debian',
+    BERTH_DEBIAN_SUITE: 'bookworm',
+    BERTH_STORE_ROOT: options.storeRoot ?? join(testHome, 'store'),
+    BERTH_ENGINE: 'embedded',
+    ...options.variables,
+  };
   const events: PublishedEvent[] = [];
   let bus: EventBus;
   let composition: Composition;
   const open = async () => {
     bus = new EventBus();
     bus.subscribe((event) => events.push(event));
-    composition = await compose(settings, bus);
+    composition = await compose(readSettings({ env: settings }), bus);
   };
   await open();
   return {
     home,
+    settings,
     get service() {
       return composition.service;
+    },
+    get storage() {
+      return composition.storage;
     },
     events,
     context: (subject, signal) => ({ emit: bus.emitter(subject), ...(signal ? { signal } : {}) }),
