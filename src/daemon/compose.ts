@@ -166,6 +166,7 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
     needed: nixIsUsed,
     async close() {
       clearInterval(flushing);
+      for (const engine of engines) await engine.close?.();
       await nixAccess.close();
       await nix.close();
       records.flush();

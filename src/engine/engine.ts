@@ -75,4 +75,6 @@ export interface Engine {
   adopt(spec: BerthSpec): Promise<void>;
   /** Changes the limits of a running berth. */
   setLimits(id: string, limits: Limits): Promise<void>;
+  /** Ends what the engine keeps ready for the next launch; berths go on. */
+  close?(): Promise<void>;
 }

@@ -26,7 +26,8 @@ import { ociConfig } from './oci-config.ts';
 import { removeTree } from './remove-tree.ts';
 import { findRuntime, type FoundRuntime } from './find-runtime.ts';
 import { type Runtime, startContainer } from './runtime.ts';
-import { endUserNetwork, startUserNetwork, userNetworkResolvConf } from './user-network.ts';
+import { createNetworkSlots, type NetworkSlot, type NetworkSlots } from './network-slot.ts';
+import { endHelper, endUserNetwork, startUserNetwork, userNetworkResolvConf } from './user-network.ts';
 
 export interface EmbeddedEngineOptions extends MinimalImageOptions {
   /** Holds everything that the engine keeps. */
@@ -40,6 +41,8 @@ export interface EmbeddedEngineOptions extends MinimalImageOptions {
 }
 
 const readyTimeoutMs = 20_000;
+/** The next network is made when this launch's command has begun, not beside it. */
+const refillDelayMs = 50;
 
 /** What the engine remembers of a berth. */
 const rememberedSchema = z.object({ runDirectory: z.string() });
@@ -53,11 +56,16 @@ class EmbeddedEngine implements Engine {
   readonly #options: EmbeddedEngineOptions;
   readonly #cgroups: Cgroups;
   readonly #ports = createPortForwards();
+  readonly #networks: NetworkSlots | undefined;
   #image: Promise<{ image: MinimalImage; shared: string }> | undefined;
   #runtime: Promise<FoundRuntime> | undefined;
 
   constructor(options: EmbeddedEngineOptions) {
     this.#options = options;
+    // A namespace of another user namespace can't be joined, so an ordinary user's berths each make their own.
+    this.#networks = isRoot()
+      ? createNetworkSlots(options.busybox, join(options.stateDirectory, 'networks'))
+      : undefined;
     this.#cgroups = findCgroups(options.cgroupParent === undefined ? {} : { parent: options.cgroupParent });
   }
 
@@ -144,6 +152,10 @@ class EmbeddedEngine implements Engine {
     });
   }
 
+  async close(): Promise<void> {
+    await this.#networks?.close();
+  }
+
   async adopt(spec: BerthSpec): Promise<void> {
     if (this.#initOf(spec.id) !== undefined) await this.#openPorts(spec);
   }
@@ -225,8 +237,10 @@ class EmbeddedEngine implements Engine {
     const resolvConf = join(berth, 'resolv.conf');
     if (spec.network === 'host') copyFileSync('/etc/resolv.conf', resolvConf);
     if (spec.network === 'bridge') writeFileSync(resolvConf, userNetworkResolvConf);
+    const slot = spec.network === 'bridge' ? this.#networks?.take() : undefined;
     const config = ociConfig({
       spec,
+      ...(slot ? { networkNamespace: slot.namespace } : {}),
       rootDirectory: join(berth, 'rootfs'),
       sharedDirectory: shared,
       ...(spec.network === 'none' ? {} : { resolvConf }),
@@ -248,14 +262,26 @@ class EmbeddedEngine implements Engine {
         joinFiles: this.#cgroups.joinFiles(spec.id),
         busybox: this.#options.busybox,
       });
-      const network =
-        spec.network === 'bridge' ? startUserNetwork(this.#pidOf(spec.id), this.#networkPidFile(spec.id)) : undefined;
-      await Promise.all([wait.ready, network]);
+      await Promise.all([wait.ready, this.#giveNetwork(spec, slot)]);
       await this.#openPorts(spec);
+    } catch (error) {
+      // A network that no container has joined is nobody's.
+      if (slot) endHelper(slot.helper);
+      slot?.release();
+      throw error;
     } finally {
       signal?.removeEventListener('abort', abort);
       wait.cancel();
     }
+  }
+
+  /** Lets the berth's network begin, if it has one with a way out, and has another made behind it. */
+  async #giveNetwork(spec: BerthSpec, slot: NetworkSlot | undefined): Promise<void> {
+    if (spec.network !== 'bridge') return;
+    const helper = slot?.helper ?? (await startUserNetwork(this.#pidOf(spec.id)));
+    writeFileSync(this.#networkPidFile(spec.id), String(helper));
+    slot?.release();
+    setTimeout(() => this.#networks?.refill(), refillDelayMs).unref();
   }
 
   #networkPidFile(id: string): string {

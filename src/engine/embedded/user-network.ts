@@ -5,7 +5,7 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { BerthError } from '../../core/errors.ts';
 import { isErrno } from '../../core/files.ts';
@@ -20,11 +20,11 @@ const readyTimeoutMs = 5000;
 
 /**
  * Gives the network namespace of a process a way out; resolves when it works.
- * @param pid the berth's first process
- * @param pidFile where the number of the helper process is kept, for endUserNetwork
+ * @param pid a process in the namespace
+ * @returns the number of the helper process, which goes on when this process ends
  * @throws BerthError TOOL_MISSING, LAUNCH_FAILED
  */
-export async function startUserNetwork(pid: number, pidFile: string): Promise<void> {
+export async function startUserNetwork(pid: number): Promise<number> {
   const args = ['--configure', '--mtu=65520', '--disable-host-loopback', '--ready-fd=3', String(pid), 'tap0'];
   const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe', 'pipe'], detached: true });
   const failed = (why: string, cause?: unknown) =>
@@ -55,17 +55,25 @@ export async function startUserNetwork(pid: number, pidFile: string): Promise<vo
     ready.destroy();
     child.unref();
   }
-  writeFileSync(pidFile, String(child.pid));
+  if (child.pid === undefined) throw failed(`${program} has no number`);
+  return child.pid;
 }
 
-/** Ends the helper process of a berth's network, if there is one. */
+/** Ends the helper process that a file names, if there is one. */
 export function endUserNetwork(pidFile: string): void {
   try {
-    const pid = Number.parseInt(readFileSync(pidFile, 'utf8'), 10);
-    // The number may be another process's by now.
+    endHelper(Number.parseInt(readFileSync(pidFile, 'utf8'), 10));
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT')) throw error;
+  }
+  rmSync(pidFile, { force: true });
+}
+
+/** Ends a helper process, unless its number is another process's by now. */
+export function endHelper(pid: number): void {
+  try {
     if (readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith(program)) process.kill(pid, 'SIGTERM');
   } catch (error) {
     if (!isErrno(error, 'ENOENT', 'ESRCH')) throw error;
   }
-  rmSync(pidFile, { force: true });
 }
