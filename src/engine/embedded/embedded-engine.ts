@@ -127,6 +127,8 @@ class EmbeddedEngine implements Engine {
   async inspect(id: string): Promise<BerthState> {
     const pid = this.#initOf(id);
     if (pid !== undefined) return { state: 'running', pid };
+    // Its first process may have ended by itself, which the network's helper does not notice.
+    endUserNetwork(this.#networkPidFile(id));
     const runDirectory = this.#runDirectoryOf(id);
     if (runDirectory === undefined) return hasBundle(this.#berth(id)) ? { state: 'created' } : { state: 'gone' };
     return { state: 'stopped', exitCode: await readExitCode(runDirectory) };
@@ -157,7 +159,7 @@ class EmbeddedEngine implements Engine {
   }
 
   async adopt(spec: BerthSpec): Promise<void> {
-    if (this.#initOf(spec.id) !== undefined) await this.#openPorts(spec);
+    if ((await this.inspect(spec.id)).state === 'running') await this.#openPorts(spec);
   }
 
   /** On the host's own network a port that keeps its number is open already. */
