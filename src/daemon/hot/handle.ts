@@ -83,8 +83,8 @@ export function createHotHandler(options: HotHandlerOptions): HotHandle {
   return async (request, signal) => {
     const command = parseHotCommand(request.args, request.cwd);
     if (!command || options.stopping() || request.build !== build) return fallBack;
-    const settings = readSettings({ env: request.env });
-    if (settingsDigest(settings) !== options.settingsDigest || wantsUnsentVariables(settings, request)) return fallBack;
+    const settings = sameSettings(request, options.settingsDigest);
+    if (!settings) return fallBack;
 
     const end = activity.begin();
     const elapsed = stopwatch();
@@ -119,9 +119,17 @@ function environmentRequest(path: string, request: HotRequest, settings: Setting
   return { path, ...(Object.keys(passEnv).length > 0 ? { passEnv } : {}) };
 }
 
-/** berth-hot sends the variables that a variable names, and reads no settings file. */
-function wantsUnsentVariables(settings: Settings, request: HotRequest): boolean {
-  return settings['evaluation.passEnv'].length > 0 && !request.env['BERTH_EVALUATION_PASS_ENV'];
+/** @returns the client's settings, when they are the daemon's and it sent all that they ask for */
+function sameSettings(request: HotRequest, digest: string): Settings | undefined {
+  try {
+    const settings = readSettings({ env: request.env });
+    // berth-hot sends the variables that this variable names, and reads no settings file.
+    const isUnsent = settings['evaluation.passEnv'].length > 0 && !request.env['BERTH_EVALUATION_PASS_ENV'];
+    return settingsDigest(settings) === digest && !isUnsent ? settings : undefined;
+  } catch (error) {
+    if (error instanceof BerthError) return undefined;
+    throw error;
+  }
 }
 
 function runRequest(argv: readonly string[], { terminals, columns, rows, env }: HotRequest): RunRequest {
