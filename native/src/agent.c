@@ -7,6 +7,7 @@
 #include <linux/seccomp.h>
 
 #define DEFAULT_GRACE_MS 10000
+#define REFUSED_COUNT 16
 
 static int signals;
 static int control[2]; /* control[1] is the connections' end */
@@ -79,6 +80,28 @@ static int listen_for_clients(void) {
   return fd;
 }
 
+/* Connections that got no process. A client may still be writing its request, and would not read the reason if that
+ * failed: so it is the client that closes, and these are read until then. The newest push out the oldest. */
+static int refused[REFUSED_COUNT];
+static usize next_refused;
+
+static void refuse(int connection) {
+  const char *why = "no process can be started in the container: its limit of processes is reached";
+  send_frame(connection, FRAME_ERROR, why, (u32)strlen(why));
+  set_nonblocking(connection, 1);
+  if (refused[next_refused] >= 0) sys_close(refused[next_refused]);
+  refused[next_refused] = connection;
+  next_refused = (next_refused + 1) % REFUSED_COUNT;
+}
+
+static void read_refused(usize index) {
+  char rest[4096];
+  long got = sys_read(refused[index], rest, sizeof rest);
+  if (got > 0 || got == -EAGAIN || got == -EINTR) return;
+  sys_close(refused[index]);
+  refused[index] = -1;
+}
+
 static void accept_client(int socket) {
   long connection = SYS4(__NR_accept4, socket, NULL, NULL, SOCK_CLOEXEC);
   if (connection < 0) return;
@@ -89,11 +112,8 @@ static void accept_client(int socket) {
     sys_close(control[0]);
     serve_connection((int)connection, signals, control[1], state);
   }
-  if (pid < 0) {
-    const char *why = "no process can be started in the container: its limit of processes is reached";
-    send_frame((int)connection, FRAME_ERROR, why, (u32)strlen(why));
-  }
-  sys_close((int)connection);
+  if (pid < 0) refuse((int)connection);
+  else sys_close((int)connection);
 }
 
 /* Lets go of the runtime's standard streams, which would keep its caller's pipes open. */
@@ -151,15 +171,19 @@ static int run(int argc, char **argv, char **environment) {
       supervise_command(signals);
     }
   }
+  for (usize i = 0; i < REFUSED_COUNT; i += 1) refused[i] = -1;
   for (;;) {
-    struct pollfd polls[3] = {{signals, POLLIN, 0}, {socket, POLLIN, 0}, {control[0], POLLIN, 0}};
-    if (sys_poll(polls, 3, NULL) < 0) continue;
+    struct pollfd polls[3 + REFUSED_COUNT] = {{signals, POLLIN, 0}, {socket, POLLIN, 0}, {control[0], POLLIN, 0}};
+    for (usize i = 0; i < REFUSED_COUNT; i += 1) polls[3 + i] = (struct pollfd){refused[i], POLLIN, 0};
+    if (sys_poll(polls, COUNT_OF(polls), NULL) < 0) continue;
     struct signalfd_siginfo info;
     while (polls[0].revents && sys_read(signals, &info, sizeof info) == sizeof info) {
       if (info.ssi_signo == SIGCHLD) reap();
       else stop(socket, DEFAULT_GRACE_MS);
     }
     if (polls[2].revents) stop_as_asked(socket);
+    for (usize i = 0; i < REFUSED_COUNT; i += 1)
+      if (polls[3 + i].revents) read_refused(i);
     if (polls[1].revents) accept_client(socket);
   }
 }

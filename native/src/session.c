@@ -36,6 +36,30 @@ static int client_left, detached;
 static long kill_at; /* 0: never */
 static u32 grace_ms;
 
+/* While no command runs, a stopping berth need not wait for this process: then SIGTERM ends it. */
+static void end_with_berth(int on) {
+  unsigned long set = signal_bit(SIGTERM);
+  sys_sigmask(on ? SIG_UNBLOCK : SIG_BLOCK, &set);
+}
+
+/* The client may still be writing, for example the end of its input. If the connection were closed before it has read
+ * the exit, that write would fail, and Node drops what it has not read when a write fails. So the client closes first. */
+__attribute__((noreturn)) static void let_client_close(void) {
+  char rest[4096];
+  end_with_berth(1);
+  long end = now_ms() + CLOSE_WAIT_MS;
+  for (;;) {
+    long left = end - now_ms();
+    if (left <= 0) break;
+    struct time_spec timeout = {left / 1000, left % 1000 * 1000000};
+    struct pollfd wait = {connection, POLLIN, 0};
+    if (sys_poll(&wait, 1, &timeout) <= 0) break;
+    long got = sys_read(connection, rest, sizeof rest);
+    if (got <= 0 && got != -EINTR) break;
+  }
+  sys_exit(0);
+}
+
 __attribute__((noreturn)) static void fail(const char *subject, long error) {
   char line[256];
   struct text text = text_in(line, sizeof line);
@@ -46,7 +70,7 @@ __attribute__((noreturn)) static void fail(const char *subject, long error) {
     text_add(&text, ")");
   }
   send_frame(connection, FRAME_ERROR, line, (u32)text.length);
-  sys_exit(1);
+  let_client_close();
 }
 
 static void client_is_gone(void) {
@@ -277,30 +301,6 @@ static void wait_for_events(void) {
     sys_kill(-child, SIGKILL);
     kill_at = 0;
   }
-}
-
-/* While no command runs, a stopping berth need not wait for this process: then SIGTERM ends it. */
-static void end_with_berth(int on) {
-  unsigned long set = signal_bit(SIGTERM);
-  sys_sigmask(on ? SIG_UNBLOCK : SIG_BLOCK, &set);
-}
-
-/* The client may still be writing, for example the end of its input. If the connection were closed before it has read
- * the exit, that write would fail, and Node drops what it has not read when a write fails. So the client closes first. */
-__attribute__((noreturn)) static void let_client_close(void) {
-  char rest[4096];
-  end_with_berth(1);
-  long end = now_ms() + CLOSE_WAIT_MS;
-  for (;;) {
-    long left = end - now_ms();
-    if (left <= 0) break;
-    struct time_spec timeout = {left / 1000, left % 1000 * 1000000};
-    struct pollfd wait = {connection, POLLIN, 0};
-    if (sys_poll(&wait, 1, &timeout) <= 0) break;
-    long got = sys_read(connection, rest, sizeof rest);
-    if (got <= 0 && got != -EINTR) break;
-  }
-  sys_exit(0);
 }
 
 __attribute__((noreturn)) static void attend_command(void) {

@@ -1,5 +1,5 @@
 /** The embedded engine, with each OCI runtime that is installed and works here. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, it } from 'vitest';
@@ -8,7 +8,14 @@ import { engineContract } from '../../src/engine/engine-contract.ts';
 import { nativeDirectory } from '../support/native-directory.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'berth-embedded-'));
-afterAll(() => rmSync(directory, { recursive: true, force: true }));
+const cgroupParent = `berth-test-${process.pid}`;
+afterAll(() => {
+  rmSync(directory, { recursive: true, force: true });
+  for (const controller of ['', 'memory', 'cpu', 'pids']) {
+    const group = join('/sys/fs/cgroup', controller, cgroupParent);
+    if (existsSync(group)) rmdirSync(group);
+  }
+});
 
 for (const runtime of ['crun', 'runc']) {
   const open = () =>
@@ -17,7 +24,7 @@ for (const runtime of ['crun', 'runc']) {
       busybox: '/usr/bin/busybox',
       nativeDirectory,
       runtimes: [runtime],
-      cgroupParent: `berth-test-${process.pid}`,
+      cgroupParent,
     });
   const { available, reason } = await open().available();
   if (available) {
