@@ -5,8 +5,10 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { formatLock } from '../../src/config/lock.ts';
 import { findOnPath } from '../../src/daemon/settings.ts';
 import { createNixProcess, programsIn } from '../../src/nix/nix-process.ts';
+import { debianLock } from '../support/debian-root.ts';
 import { createFlow, runIn, type Flow } from '../support/flow.ts';
 import { testHome } from '../support/test-home.ts';
 
@@ -208,6 +210,18 @@ describe('the store', () => {
     // The daemon goes on.
     expect((await inside("nix-shell --run 'echo fine'")).stdout).toBe('fine\n');
   });
+});
+
+test("trixie's Nix works in a berth as bookworm's does", async () => {
+  const lock = formatLock({ sources: { pkgs: await debianLock('trixie') } });
+  const path = await flow.project({ 'berth.lock': lock, 'config.nix': config('pkgs.jq') });
+  const berth = await flow.service.up({ path, withNix: true }, flow.context('trixie'));
+  const { agentSocket } = await flow.service.get(berth.name);
+  const run = async (script: string) => (await runIn(agentSocket, ['sh', '-c', script])).stdout;
+  expect(await run('nix --version')).toMatch(/ 2\.26\./);
+  expect(await run("nix-shell --run 'echo $HOOKED ${GREETING%% *}; jq -n 1'")).toBe('yes hello\n1\n');
+  writeFileSync(join(path, 'config.nix'), config('pkgs.jq pkgs.ripgrep'));
+  expect(await run("nix-shell --pure --run 'rg -c GREETING config.nix'")).toBe('1\n');
 });
 
 describe('the daemon that containers speak to', () => {
