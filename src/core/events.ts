@@ -29,7 +29,7 @@ export type BerthEvent =
   | { readonly type: 'daemon.stopping'; readonly reason: string }
   | {
       readonly type: 'request.finished';
-      /** The operation's name in docs/openapi.json. */
+      /** The operation's name in docs/openapi.json, or `hot.` and the command that berth-hot asked for. */
       readonly operation: string;
       readonly status: number;
       readonly ms: number;
