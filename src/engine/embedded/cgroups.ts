@@ -3,7 +3,16 @@
  * almost empty version 2 tree). Berth makes the groups itself, because one of the runtimes refuses the hybrid layout and
  * because changing limits then takes one write instead of a runtime's start.
  */
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { sleep } from '../../core/clock.ts';
 import { BerthError } from '../../core/errors.ts';
@@ -114,7 +123,8 @@ function separate(root: string, parent: string): Cgroups {
     joinFiles: (id) => controllers.map((controller) => join(group(controller, id), 'cgroup.procs')),
     pathOf: (id) => `/${parent}/${id}`,
     async remove(id) {
-      for (const controller of controllers) await removeGroup(group(controller, id));
+      // runc makes groups in all hierarchies, not only in the three that Berth uses.
+      for (const hierarchy of readdirSync(root)) await removeGroup(join(root, hierarchy, parent, id));
     },
   };
 }
@@ -139,7 +149,7 @@ async function removeGroup(path: string): Promise<void> {
       rmdirSync(path);
       return;
     } catch (error) {
-      if (isErrno(error, 'ENOENT')) return;
+      if (isErrno(error, 'ENOENT', 'ENOTDIR')) return;
       if (!isErrno(error, 'EBUSY') || attempt >= 500) throw error;
       await sleep(2);
     }
