@@ -13,7 +13,7 @@ const hundred = [
   ...['postgresql-client', 'mariadb-client', 'memcached', 'nginx-light', 'apache2-utils', 'openssl', 'gnupg', 'socat'],
   ...['netcat-openbsd', 'dnsutils', 'iproute2', 'iputils-ping', 'tcpdump', 'nmap', 'openssh-client', 'screen', 'fzf'],
   ...['bat', 'fd-find', 'tree', 'ncdu', 'parallel', 'pandoc', 'graphviz', 'gnuplot-nox', 'shellcheck', 'aspell', 'bc'],
-  ...['dc', 'time', 'patch', 'diffutils', 'cpio', 'whois'],
+  ...['dc', 'time', 'patch', 'diffutils', 'cpio', 'whois', 'moreutils', 'pv', 'lsof', 'psmisc', 'rlwrap'],
 ].slice(0, 100);
 if (hundred.length !== 100) throw new Error(`There are ${hundred.length} packages.`);
 

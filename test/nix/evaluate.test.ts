@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { EvaluatedConfig } from '../../src/config/evaluated-config.ts';
+import type { EvaluatedConfig } from '../../src/nix/evaluated-config.ts';
 import type { EvaluateRequest } from '../../src/nix/evaluate.ts';
 import { physicalPath } from '../../src/nix/store.ts';
 import { serveFolder, type HttpFolder } from '../support/http-folder.ts';
