@@ -79,6 +79,7 @@ export function engineContract(title: string, open: () => Promise<EngineUnderTes
     afterAll(async () => {
       for (const id of launched) await engine.remove(id);
       expect((await engine.list()).filter((id) => launched.has(id))).toEqual([]);
+      await engine.close?.();
     });
 
     it('says that it is available, and why', async () => {
@@ -510,6 +511,7 @@ export function engineContract(title: string, open: () => Promise<EngineUnderTes
         expect(await other.list()).toEqual(expect.arrayContaining([spec.id, stopped.id]));
         await other.remove(spec.id);
         expect((await engine.inspect(spec.id)).state).toBe('gone');
+        await other.close?.();
       });
     });
 
@@ -539,6 +541,7 @@ export function engineContract(title: string, open: () => Promise<EngineUnderTes
         await until(async () => (await run(spec, 'netstat -ltn')).stdout.includes(':8081'));
         expect(await exchange(host, Buffer.alloc(0))).toBe('adopted\n');
         await other.stop(spec.id, 1000);
+        await other.close?.();
       });
 
       it('says so when a port is taken, and starts nothing', async () => {

@@ -27,7 +27,9 @@ for (const runtime of ['crun', 'runc']) {
       runtimes: [runtime],
       cgroupParent,
     });
-  const { available, reason } = await open().available();
+  const probe = open();
+  const { available, reason } = await probe.available();
+  await probe.close?.();
   if (available) {
     engineContract(`embedded engine with ${runtime}`, () =>
       Promise.resolve({ engine: open(), directory: join(directory, `${runtime}-berths`), reopen: open }),

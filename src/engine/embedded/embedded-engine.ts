@@ -25,7 +25,8 @@ import { type Cgroups, findCgroups } from './cgroups.ts';
 import { ociConfig } from './oci-config.ts';
 import { removeTree } from './remove-tree.ts';
 import { findRuntime, type FoundRuntime } from './find-runtime.ts';
-import { type Runtime, startContainer } from './runtime.ts';
+import { createLaunchSlots, type LaunchSlot, type LaunchSlots } from './launch-slot.ts';
+import { type Runtime, startCommand, startContainer } from './runtime.ts';
 import { createNetworkSlots, type NetworkSlot, type NetworkSlots } from './network-slot.ts';
 import { endHelper, endUserNetwork, startUserNetwork, userNetworkResolvConf } from './user-network.ts';
 
@@ -41,11 +42,11 @@ export interface EmbeddedEngineOptions extends MinimalImageOptions {
 }
 
 const readyTimeoutMs = 20_000;
-/** The next network is made when this launch's command has begun, not beside it. */
+/** What the next launch finds ready is made when this one's command has begun, not beside it. */
 const refillDelayMs = 50;
 
 /** What the engine remembers of a berth. */
-const rememberedSchema = z.object({ runDirectory: z.string() });
+const rememberedSchema = z.object({ runDirectory: z.string(), group: z.string().optional() });
 
 export function createEmbeddedEngine(options: EmbeddedEngineOptions): Engine {
   return new EmbeddedEngine(options);
@@ -57,6 +58,7 @@ class EmbeddedEngine implements Engine {
   readonly #cgroups: Cgroups;
   readonly #ports = createPortForwards();
   readonly #networks: NetworkSlots | undefined;
+  readonly #launches: LaunchSlots;
   #image: Promise<{ image: MinimalImage; shared: string }> | undefined;
   #runtime: Promise<FoundRuntime> | undefined;
 
@@ -67,6 +69,7 @@ class EmbeddedEngine implements Engine {
       ? createNetworkSlots(options.busybox, join(options.stateDirectory, 'networks'))
       : undefined;
     this.#cgroups = findCgroups(options.cgroupParent === undefined ? {} : { parent: options.cgroupParent });
+    this.#launches = createLaunchSlots(this.#cgroups, options.busybox);
   }
 
   async available(): ReturnType<Engine['available']> {
@@ -102,7 +105,7 @@ class EmbeddedEngine implements Engine {
 
   async stop(id: string, graceMs: number): Promise<void> {
     await this.#ports.close(id);
-    const runDirectory = this.#runDirectoryOf(id);
+    const runDirectory = this.#remembered(id)?.runDirectory;
     if (runDirectory !== undefined && this.#initOf(id) !== undefined) {
       const stopped = stopThroughAgent(agentSocket(runDirectory), graceMs).catch((error: unknown) => {
         if (!(error instanceof BerthError)) throw error;
@@ -129,7 +132,7 @@ class EmbeddedEngine implements Engine {
     if (pid !== undefined) return { state: 'running', pid };
     // Its first process may have ended by itself, which the network's helper does not notice.
     endUserNetwork(this.#networkPidFile(id));
-    const runDirectory = this.#runDirectoryOf(id);
+    const runDirectory = this.#remembered(id)?.runDirectory;
     if (runDirectory === undefined) return hasBundle(this.#berth(id)) ? { state: 'created' } : { state: 'gone' };
     return { state: 'stopped', exitCode: await readExitCode(runDirectory) };
   }
@@ -149,12 +152,13 @@ class EmbeddedEngine implements Engine {
       if (this.#initOf(id) === undefined) {
         throw new BerthError('AGENT_UNREACHABLE', `The berth ${id} is not running.`);
       }
-      this.#cgroups.setLimits(id, limits);
+      this.#cgroups.setLimits(this.#groupOf(id), limits);
       resolve();
     });
   }
 
   async close(): Promise<void> {
+    await this.#launches.close();
     await this.#networks?.close();
   }
 
@@ -250,23 +254,28 @@ class EmbeddedEngine implements Engine {
       ...(isRoot() ? {} : { userNamespace: { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 } }),
     });
     writeFileSync(join(berth, 'config.json'), JSON.stringify(config));
-    writeFileSync(join(berth, 'berth.json'), JSON.stringify({ runDirectory: spec.runDirectory }));
-    this.#cgroups.create(spec.id, spec.limits);
+    const command = startCommand(runtime, {
+      id: spec.id,
+      bundle: berth,
+      pidFile: this.#pidFile(spec.id),
+      stateDirectory: join(this.#options.stateDirectory, 'runtime'),
+    });
+    let launcher: LaunchSlot | undefined;
     const wait = waitForAgent(spec.runDirectory, this.#options.readyTimeoutMs ?? readyTimeoutMs);
     const abort = () => wait.cancel();
     signal?.addEventListener('abort', abort, { once: true });
     try {
-      await startContainer(runtime, {
-        id: spec.id,
-        bundle: berth,
-        pidFile: this.#pidFile(spec.id),
-        stateDirectory: join(this.#options.stateDirectory, 'runtime'),
-        joinFiles: this.#cgroups.joinFiles(spec.id),
-        busybox: this.#options.busybox,
-      });
+      launcher = this.#launches.take(runtime, command);
+      const group = launcher?.group ?? spec.id;
+      writeFileSync(join(berth, 'berth.json'), JSON.stringify({ runDirectory: spec.runDirectory, group }));
+      this.#cgroups.create(group, spec.limits);
+      if (launcher) await launcher.start(command);
+      else await startContainer(runtime, command, this.#cgroups.joinFiles(group), this.#options.busybox);
       await Promise.all([wait.ready, this.#giveNetwork(spec, slot)]);
       await this.#openPorts(spec);
+      setTimeout(() => this.#launches.refill(runtime), refillDelayMs).unref();
     } catch (error) {
+      launcher?.abandon();
       // A network that no container has joined is nobody's.
       if (slot) endHelper(slot.helper);
       slot?.release();
@@ -298,14 +307,19 @@ class EmbeddedEngine implements Engine {
     return join(this.#berth(id), 'pid');
   }
 
-  #runDirectoryOf(id: string): string | undefined {
+  #remembered(id: string): z.infer<typeof rememberedSchema> | undefined {
     try {
       const text = readFileSync(join(this.#berth(id), 'berth.json'), 'utf8');
-      return rememberedSchema.parse(JSON.parse(text)).runDirectory;
+      return rememberedSchema.parse(JSON.parse(text));
     } catch (error) {
       if (isErrno(error, 'ENOENT') || error instanceof SyntaxError) return undefined;
       throw error;
     }
+  }
+
+  /** @returns the name of the control groups that the berth is in */
+  #groupOf(id: string): string {
+    return this.#remembered(id)?.group ?? id;
   }
 
   /** @returns the host's number of the berth's first process, or undefined when it does not run */
@@ -338,7 +352,7 @@ class EmbeddedEngine implements Engine {
   /** Removes what a run of the container left outside its bundle. */
   async #clearRun(id: string): Promise<void> {
     endUserNetwork(this.#networkPidFile(id));
-    await this.#cgroups.remove(id);
+    await this.#cgroups.remove(this.#groupOf(id));
     await rm(join(this.#options.stateDirectory, 'runtime', id), { recursive: true, force: true });
     await rm(this.#pidFile(id), { force: true });
   }

@@ -1,5 +1,5 @@
 /** The OCI runtimes that the embedded engine can drive, and how each is started. */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { BerthError } from '../../core/errors.ts';
 import { isErrno } from '../../core/files.ts';
@@ -37,38 +37,68 @@ export interface RuntimeStart {
   readonly pidFile: string;
   /** Where the runtime keeps its own state. */
   readonly stateDirectory: string;
-  /** Files of the groups to join first. */
-  readonly joinFiles: readonly string[];
-  /** The static busybox, whose shell joins the groups. */
-  readonly busybox: string;
+}
+
+/** @returns the runtime's own command that starts a container in the background */
+export function startCommand(runtime: Runtime, start: RuntimeStart): string[] {
+  return [
+    runtime.program,
+    ...(runtime.groupsBy === 'berth' ? ['--cgroup-manager', 'disabled'] : []),
+    ...['--root', start.stateDirectory],
+    ...['run', '--detach', '--bundle', start.bundle, '--pid-file', start.pidFile, start.id],
+  ];
 }
 
 /** Joins the groups (arguments up to `--`) and becomes the rest of the arguments. */
 const joinScript = 'while [ "$1" != -- ]; do echo $$ > "$1" || exit 1; shift; done; shift; exec "$@"';
 /** The same in a mount namespace of its own, in which the version 2 tree is not there. */
 const hideScript = 'umount -l /sys/fs/cgroup/unified && exec "$@"';
+/** Waits for a command, one argument a line, and becomes it; ends when there comes none. */
+const waitScript =
+  'echo ready; while IFS= read -r part; do set -- "$@" "$part"; done; [ $# -gt 0 ] || exit 0; ' +
+  'exec "$@" < /dev/null > /dev/null';
 
-/** Starts a container in the background. Resolves when the runtime has ended well. */
-export async function startContainer(runtime: Runtime, start: RuntimeStart): Promise<void> {
-  const run = ['run', '--detach', '--bundle', start.bundle, '--pid-file', start.pidFile, start.id];
-  const command = [
-    runtime.program,
-    ...(runtime.groupsBy === 'berth' ? ['--cgroup-manager', 'disabled'] : []),
-    ...['--root', start.stateDirectory],
-    ...run,
-  ];
+/** @returns the command, behind what joins the groups and hides from the runtime what it cannot bear */
+function wrapped(
+  runtime: Runtime,
+  command: readonly string[],
+  joinFiles: readonly string[],
+  busybox: string,
+): string[] {
   const hidden = runtime.hidesUnified
-    ? [start.busybox, 'unshare', '--mount', start.busybox, 'sh', '-c', hideScript, 'sh', ...command]
-    : command;
-  const [program = '', ...args] =
-    runtime.groupsBy === 'berth' && start.joinFiles.length > 0
-      ? [start.busybox, 'sh', '-c', joinScript, 'sh', ...start.joinFiles, '--', ...hidden]
-      : hidden;
+    ? [busybox, 'unshare', '--mount', busybox, 'sh', '-c', hideScript, 'sh', ...command]
+    : [...command];
+  return runtime.groupsBy === 'berth' && joinFiles.length > 0
+    ? [busybox, 'sh', '-c', joinScript, 'sh', ...joinFiles, '--', ...hidden]
+    : hidden;
+}
+
+/** @returns a command that does all that can be done before the runtime's own is known, says so, and waits for that */
+export function waitingCommand(runtime: Runtime, joinFiles: readonly string[], busybox: string): string[] {
+  return wrapped(runtime, [busybox, 'sh', '-c', waitScript, 'sh'], joinFiles, busybox);
+}
+
+/**
+ * Runs a start command. Resolves when the runtime has ended well.
+ * @param joinFiles files of the groups to join first
+ * @param busybox the static busybox, whose shell joins the groups
+ */
+export async function startContainer(
+  runtime: Runtime,
+  command: readonly string[],
+  joinFiles: readonly string[],
+  busybox: string,
+): Promise<void> {
+  const [program = '', ...args] = wrapped(runtime, command, joinFiles, busybox);
+  // stdout goes nowhere: what the container inherits must not keep a pipe of ours open.
+  await afterRuntime(spawn(program, args, { cwd: '/', stdio: ['ignore', 'ignore', 'pipe'] }), runtime);
+}
+
+/** Resolves when the runtime has ended well; rejects with what it said. */
+export async function afterRuntime(child: ChildProcess, runtime: Runtime): Promise<void> {
   await new Promise<void>((resolve, reject) => {
-    // stdout goes nowhere: what the container inherits must not keep a pipe of ours open.
-    const child = spawn(program, args, { cwd: '/', stdio: ['ignore', 'ignore', 'pipe'] });
     let said = '';
-    child.stderr.on('data', (chunk: Buffer) => {
+    child.stderr?.on('data', (chunk: Buffer) => {
       if (said.length < 16_384) said += chunk.toString('utf8');
     });
     child.on('error', (error) =>
