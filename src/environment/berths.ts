@@ -217,26 +217,26 @@ export function createBerths(options: BerthsOptions): Berths {
       });
     },
     async recover(engines, emit) {
-      const known = records.all();
-      const ids = new Set(known.map((record) => record.spec.id));
-      for (const engine of engines) {
-        try {
-          for (const id of await engine.list()) {
-            if (!ids.has(id)) await engine.remove(id);
+      // Asked anew for each, since berths are made while this goes on.
+      const isKnown = (id: string) => ephemeral.has(id) || records.find(id) !== undefined;
+      await Promise.all(
+        engines.map(async (engine) => {
+          const own = records.all().filter((record) => record.engine === engine.name);
+          try {
+            if (own.length === 0 && !(await engine.available()).available) return;
+            for (const id of await engine.list()) {
+              if (!isKnown(id)) await engine.remove(id);
+            }
+            for (const record of own) await engine.adopt(record.spec);
+          } catch (error) {
+            // An engine that is away now must not keep the daemon from serving the others.
+            const why = asBerthError(error).message;
+            emit({ type: 'warning', message: `Engine ${engine.name} could not be taken over: ${why}` });
           }
-          for (const record of known) {
-            if (record.engine === engine.name) await engine.adopt(record.spec);
-          }
-        } catch (error) {
-          // An engine that is away now must not keep the daemon from serving the others.
-          emit({
-            type: 'warning',
-            message: `Engine ${engine.name} could not be taken over: ${asBerthError(error).message}`,
-          });
-        }
-      }
+        }),
+      );
       for (const name of readdirIfThere(options.directory)) {
-        if (!ids.has(name)) rmSync(join(options.directory, name), { recursive: true, force: true });
+        if (!isKnown(name)) rmSync(join(options.directory, name), { recursive: true, force: true });
       }
     },
   };

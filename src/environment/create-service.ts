@@ -5,7 +5,7 @@ import type { ConfigFile } from '../config/config-file.ts';
 import { stopwatch } from '../core/clock.ts';
 import { digestOf } from '../core/digest.ts';
 import { BerthError } from '../core/errors.ts';
-import type { BerthSpec, Engine, Limits } from '../engine/engine.ts';
+import type { BerthSpec, BerthState, Engine, Limits } from '../engine/engine.ts';
 import { readBerthLog } from './berth-log.ts';
 import type { BerthRecord } from './berth-records.ts';
 import { agentSocketOf, type Berths } from './berths.ts';
@@ -177,8 +177,18 @@ export function createService(options: ServiceOptions): BerthService & { readonl
     };
   }
 
+  /** A berth whose engine does not answer is shown as gone: nothing can be done with it now. */
+  async function stateOf(record: BerthRecord): Promise<BerthState> {
+    try {
+      return await engineNamed(record.engine).inspect(record.spec.id);
+    } catch (error) {
+      if (error instanceof BerthError && error.code === 'ENGINE_UNAVAILABLE') return { state: 'gone' };
+      throw error;
+    }
+  }
+
   async function summarise(record: BerthRecord): Promise<BerthSummary> {
-    const state = await engineNamed(record.engine).inspect(record.spec.id);
+    const state = await stateOf(record);
     return {
       id: record.spec.id,
       name: record.spec.name,
