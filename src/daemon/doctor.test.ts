@@ -41,10 +41,10 @@ describe('runDoctor', () => {
   it('names Debian’s package with apt, and what it is called elsewhere', async () => {
     const none = { BERTH_OCI_RUNTIME: '/no/such/runtime' };
     const { report, found } = await check('OCI runtime', none);
-    expect(found).toMatchObject({ status: 'missing', fix: expect.stringMatching(/apt-get install .*runc$/) as string });
+    expect(found).toMatchObject({ status: 'missing', fix: expect.stringMatching(/apt-get install .*crun$/) as string });
     expect(report.ok).toBe(false);
     const elsewhere = await check('OCI runtime', none, false);
-    expect(elsewhere.found?.fix).toBe("Install `runc` with this system's package manager.");
+    expect(elsewhere.found?.fix).toBe("Install `crun` with this system's package manager.");
   });
 
   it('finds that the package has no agent for this machine', async () => {
@@ -73,6 +73,7 @@ describe('runDoctor', () => {
     const programs = [...use.matchAll(/need (\S+) (\S+) "/g)].map((match) => match[1]);
     const checked: Record<string, string> = {
       'nix-store': 'nix',
+      crun: 'OCI runtime',
       runc: 'OCI runtime',
       bwrap: 'bubblewrap',
       newuidmap: 'user namespaces',

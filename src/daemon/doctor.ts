@@ -132,13 +132,13 @@ async function checkTool(tool: Tool, install: Install): Promise<Check> {
 
 async function checkRuntime(settings: Settings, install: Install): Promise<Check> {
   const name = 'OCI runtime';
-  const candidates = settings['oci.runtime'] === null ? ['runc', 'crun'] : [settings['oci.runtime']];
+  const candidates = settings['oci.runtime'] === null ? ['crun', 'runc'] : [settings['oci.runtime']];
   for (const candidate of candidates) {
     const found = await versionOf(candidate, ['--version']);
     if (found !== undefined) return { name, status: 'ok', detail: found };
   }
   const detail = `${candidates.join(' or ')} is not there; it runs containers of the engine embedded.`;
-  return { name, status: 'missing', detail, fix: install('runc', 'runc') };
+  return { name, status: 'missing', detail, fix: install('crun', 'crun') };
 }
 
 async function checkBusybox(install: Install): Promise<Check> {
