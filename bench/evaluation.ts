@@ -18,7 +18,8 @@ const hundred = [
 if (hundred.length !== 100) throw new Error(`There are ${hundred.length} packages.`);
 
 const runs = 15;
-const berth = createBerthHome();
+const storeRoot = process.env['BERTH_STORE_ROOT'];
+const berth = createBerthHome(storeRoot);
 try {
   const all: Record<string, Series> = {};
   for (const packages of [ten.slice(0, 1), ten, hundred]) {

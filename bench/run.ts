@@ -6,7 +6,8 @@ import { createBerthHome, berthProgram } from './support/berth-home.ts';
 import { inTurns, series, timeProcess, writeResult } from './support/measure.ts';
 
 const runs = 50;
-const berth = createBerthHome();
+const storeRoot = process.env['BERTH_STORE_ROOT'];
+const berth = createBerthHome(storeRoot);
 const bundle = mkdtempSync('/tmp/berth-bench-bundle-');
 try {
   const project = berth.project('bench', '{ pkgs, ... }: { packages = [ pkgs.python3 pkgs.git ]; }\n');

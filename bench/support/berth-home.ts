@@ -19,7 +19,8 @@ export interface BerthHome {
   close(): void;
 }
 
-export function createBerthHome(variables: Readonly<Record<string, string>> = {}): BerthHome {
+/** @param storeRoot a store that is there, for benches that are not about filling one; default: an empty one */
+export function createBerthHome(storeRoot?: string): BerthHome {
   const home = mkdtempSync('/tmp/berth-bench-');
   const env = {
     PATH: process.env['PATH'],
@@ -27,7 +28,7 @@ export function createBerthHome(variables: Readonly<Record<string, string>> = {}
     BERTH_HOME: home,
     BERTH_SOURCE: 'debian',
     BERTH_DEBIAN_SUITE: 'bookworm',
-    ...variables,
+    ...(storeRoot ? { BERTH_STORE_ROOT: storeRoot } : {}),
   };
   const berth = (args: readonly string[]) => {
     const result = spawnSync(berthProgram, args, { env, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 });

@@ -15,12 +15,14 @@ export interface DockerServer {
 export async function startDocker(): Promise<DockerServer> {
   const folder = mkdtempSync('/tmp/berth-bench-docker-');
   const socket = join(folder, 'docker.sock');
+  // In a network namespace of its own: its bridge and firewall rules are not the host's.
+  const flags = [
+    ...['--data-root', join(folder, 'data'), '--exec-root', join(folder, 'exec'), '--pidfile', join(folder, 'pid')],
+    ...['-H', `unix://${socket}`],
+  ];
   const server: ChildProcess = spawn(
-    'dockerd',
-    [
-      ...['--data-root', join(folder, 'data'), '--exec-root', join(folder, 'exec'), '--pidfile', join(folder, 'pid')],
-      ...['-H', `unix://${socket}`, '--bridge=none', '--iptables=false', '--ip6tables=false'],
-    ],
+    'unshare',
+    ['--net', 'sh', '-c', 'ip link set lo up && exec dockerd "$@"', 'sh', ...flags],
     { stdio: 'ignore' },
   );
   const client = ['-H', `unix://${socket}`];
