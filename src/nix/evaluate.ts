@@ -156,7 +156,7 @@ async function runTraced(
 ): Promise<ExecResult> {
   if (!dependencies.nix.settings.allowImportFromDerivation) {
     const result = await runEvaluator(dependencies, { ...run, mode: 'read' }, signal);
-    const readsWritten = /\/nix\/store\/.*(No such file|not valid|does not exist)|not valid.*\/nix\/store\//;
+    const readsWritten = /is not valid|\/nix\/store\/.*(No such file|does not exist)/;
     if (result.code === 0 || ownError(result.stderr) !== undefined || !readsWritten.test(result.stderr)) return result;
   }
   return runEvaluator(dependencies, { ...run, mode: 'write' }, signal);
