@@ -41,7 +41,7 @@ try {
   const samples = await inTurns(
     runs,
     { unseeded: () => firstStart(false, imports), seeded: () => firstStart(true, imports) },
-    0,
+    { warmup: 0 },
   );
   const all = {
     unseeded: series('first berth up, empty store, as the daemon measures it', 'ms', samples['unseeded'] ?? []),

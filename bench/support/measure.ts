@@ -50,15 +50,17 @@ export function series(what: string, unit: Series['unit'], samples: readonly num
 /**
  * Runs each side `runs` times, in turns, after one run of each that is not counted.
  * @param sides name to the work; the work returns its own measure in ms, or nothing to be timed from outside
+ * @param options pauseMs: waited before each, so that what one side does behind itself is not the other's time
  */
 export async function inTurns(
   runs: number,
   sides: Readonly<Record<string, () => Promise<number | undefined> | number | undefined>>,
-  warmup = 1,
+  { warmup = 1, pauseMs = 0 }: { readonly warmup?: number; readonly pauseMs?: number } = {},
 ): Promise<Record<string, number[]>> {
   const samples: Record<string, number[]> = Object.fromEntries(Object.keys(sides).map((side) => [side, []]));
   for (let run = -warmup; run < runs; run += 1) {
     for (const [name, work] of Object.entries(sides)) {
+      if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
       const start = performance.now();
       const own = await work();
       const took = own ?? performance.now() - start;
