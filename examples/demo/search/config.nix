@@ -1,5 +1,5 @@
-# git and ripgrep, in the shape that replit.nix files have.
-{ pkgs }:
+# git and ripgrep.
+{ debian, ... }:
 {
-  deps = [ pkgs.git pkgs.ripgrep ];
+  packages = [ debian.git debian.ripgrep ];
 }
