@@ -70,6 +70,11 @@ describe('tarStream', () => {
     expect(digestOf(archive)).toBe('sha256:d32dd7889b81624be60625eba784ce7adda2ff3fb5065b46604ec18814bfffcb');
   });
 
+  test('takes names that every object has', () => {
+    const tree = { 'toString/a': { content: new Uint8Array() }, constructor: { directory: true } } as const;
+    expect(treeEntries(tree).map(({ path }) => path.toString())).toEqual(['constructor', 'toString', 'toString/a']);
+  });
+
   test('gives back long, odd and non-ASCII names through GNU tar', async () => {
     await fc.assert(
       fc.asyncProperty(

@@ -23,7 +23,8 @@ export function treeEntries(tree: ImageTree): TarEntry[] {
     }
     for (let depth = 1; depth < parts.length; depth += 1) {
       const above = parts.slice(0, depth).join('/');
-      const there = tree[above];
+      // By own properties only: a file may be named `toString`.
+      const there = Object.hasOwn(tree, above) ? tree[above] : undefined;
       if (there && !('directory' in there)) {
         throw new BerthError('IMAGE_INVALID', `\`${path}\` lies below \`${above}\`, which is no directory.`);
       }
