@@ -7,6 +7,7 @@ import type { Emit } from '../core/events.ts';
 import { isErrno } from '../core/files.ts';
 import { KeyedMutex } from '../core/keyed-mutex.ts';
 import type { BerthSpec, BerthState, Engine, Limits, Mount } from '../engine/engine.ts';
+import { agentSocket } from '../engine/run-directory.ts';
 import { sharedStoreMounts, writeBerthContent } from '../materialise/shared-store.ts';
 import type { Store } from '../nix/store.ts';
 import { checkName, nameFor } from './berth-name.ts';
@@ -54,11 +55,6 @@ export interface Berths {
    * that a crash cut off) are removed.
    */
   recover(engines: readonly Engine[], emit: Emit): Promise<void>;
-}
-
-/** @returns the agent's socket on the host */
-export function agentSocketOf(spec: BerthSpec): string {
-  return join(spec.runDirectory, 'agent.sock');
 }
 
 export function createBerths(options: BerthsOptions): Berths {
@@ -170,7 +166,7 @@ export function createBerths(options: BerthsOptions): Berths {
     if (state.state !== 'running') {
       await engine.start(record.spec, context.signal);
     } else {
-      if (!sameEnvironment) await options.refreshAgent(agentSocketOf(record.spec));
+      if (!sameEnvironment) await options.refreshAgent(agentSocket(record.spec.runDirectory));
       if (JSON.stringify(known.spec.limits) !== JSON.stringify(request.limits)) {
         await engine.setLimits(record.spec.id, request.limits);
       }

@@ -6,9 +6,10 @@ import { stopwatch } from '../core/clock.ts';
 import { digestOf } from '../core/digest.ts';
 import { BerthError } from '../core/errors.ts';
 import type { BerthSpec, BerthState, Engine, Limits } from '../engine/engine.ts';
+import { agentSocket } from '../engine/run-directory.ts';
 import { readBerthLog } from './berth-log.ts';
 import type { BerthRecord } from './berth-records.ts';
-import { agentSocketOf, type Berths } from './berths.ts';
+import type { Berths } from './berths.ts';
 import type { BuildStep } from './build-step.ts';
 import type { EvaluateStep } from './evaluate-step.ts';
 import { explainStages } from './explain.ts';
@@ -162,7 +163,7 @@ export function createService(options: ServiceOptions): BerthService & { readonl
     return {
       id: record.spec.id,
       name: record.spec.name,
-      agentSocket: agentSocketOf(record.spec),
+      agentSocket: agentSocket(record.spec.runDirectory),
       cache: prepared.cache,
       timingsMs,
     };
@@ -200,7 +201,7 @@ export function createService(options: ServiceOptions): BerthService & { readonl
       environmentDigest: record.environmentDigest,
       createdAt: record.createdAt,
       ports: record.spec.ports,
-      agentSocket: agentSocketOf(record.spec),
+      agentSocket: agentSocket(record.spec.runDirectory),
     };
   }
 

@@ -17,7 +17,7 @@ import type { BuildStep } from './build-step.ts';
 import type { Evaluated } from './prepare.ts';
 import { environmentKey, type EnvironmentRecords, type TraceRecord } from './records.ts';
 import type { EnvironmentRequest, WorkContext } from './service.ts';
-import { defaultSourceName, type SourceLocks } from './source-locks.ts';
+import { defaultSourceName, unknownPackageHint, type SourceLocks } from './source-locks.ts';
 import { subjectKey, type EvaluatorIdentity, type Subject } from './subject.ts';
 
 export interface EvaluateStepOptions {
@@ -144,7 +144,7 @@ export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
     const nearest = await locks.nearest(config, name, context);
     if (nearest.length === 0) return error;
     return new BerthError(error.code, error.message, {
-      hint: `Did you mean ${nearest.join(', ')}? \`berth search ${name}\` looks further.`,
+      hint: unknownPackageHint(name, nearest),
       ...(error.location ? { location: error.location } : {}),
       details: { ...error.details, nearest },
       cause: error,

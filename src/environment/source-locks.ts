@@ -139,13 +139,16 @@ export function createSourceLocks(options: SourceLocksOptions): SourceLocks {
   };
 }
 
-/** @returns the error for a package that no source has */
-export function unknownPackage(name: string, nearest: readonly string[]): BerthError {
+/** @returns what to do about a package that no source has */
+export function unknownPackageHint(name: string, nearest: readonly string[]): string {
+  return nearest.length === 0
+    ? `Look for it with \`berth search ${name}\`.`
+    : `Did you mean ${nearest.join(', ')}? \`berth search ${name}\` looks further.`;
+}
+
+function unknownPackage(name: string, nearest: readonly string[]): BerthError {
   return new BerthError('UNKNOWN_PACKAGE', `There is no package \`${name}\`.`, {
-    hint:
-      nearest.length === 0
-        ? `Look for it with \`berth search ${name}\`.`
-        : `Did you mean ${nearest.join(', ')}? \`berth search ${name}\` looks further.`,
+    hint: unknownPackageHint(name, nearest),
     details: { name, nearest },
   });
 }
