@@ -32,12 +32,20 @@ function refusalOf(request: Request, policy: AuthenticationPolicy): BerthError |
     return new BerthError('UNAUTHORIZED', `A web page of ${origin} may not use this API.`);
   }
   if (policy.token === null || open.has(url.pathname)) return undefined;
-  const sent = /^Bearer (.+)$/i.exec(request.headers.get('authorization') ?? '')?.[1];
+  const sent = tokenOf(request.headers.get('authorization') ?? '');
   if (sent !== undefined && sameSecret(sent, policy.token)) return undefined;
   return new BerthError(
     'UNAUTHORIZED',
     sent === undefined ? 'The request has no token.' : 'The token is not the right one.',
   );
+}
+
+/** Clients of registries and binary caches send the token as a password, with any user name. */
+function tokenOf(authorization: string): string | undefined {
+  const [, scheme = '', value = ''] = /^(Bearer|Basic) (.+)$/i.exec(authorization) ?? [];
+  if (scheme.toLowerCase() !== 'basic') return value === '' ? undefined : value;
+  const pair = Buffer.from(value, 'base64').toString('utf8');
+  return pair.includes(':') ? pair.slice(pair.indexOf(':') + 1) : undefined;
 }
 
 /** Compares digests, so that neither the length nor the first wrong character shows in the time it takes. */

@@ -35,6 +35,8 @@ import { createDebianSource } from '../sources/debian/source.ts';
 import { nixStorePaths } from '../sources/debian/store-paths.ts';
 import { createNixpkgsSource, officialCache } from '../sources/nixpkgs/source.ts';
 import type { LockedSource, Source } from '../sources/source.ts';
+import type { ApiDependencies } from './api/api.ts';
+import { composeNixCache } from './compose-nix-cache.ts';
 import { findOnPath, toolEnvironment, type Settings } from './settings.ts';
 
 export interface Composition {
@@ -42,6 +44,8 @@ export interface Composition {
   /** The part of the service that answers hits only. */
   readonly ready: ReadyService;
   readonly storage: StorageService;
+  /** What is served beside the API, by the path that it lies below. */
+  readonly protocols: NonNullable<ApiDependencies['protocols']>;
   /** Whether something that runs needs this process even when nobody asks it anything. */
   readonly needed: () => Promise<boolean>;
   readonly close: () => Promise<void>;
@@ -163,6 +167,7 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
     service,
     ready: service.ready,
     storage,
+    protocols: { '/nix-cache': composeNixCache(settings, nix) },
     needed: nixIsUsed,
     async close() {
       clearInterval(flushing);
@@ -191,6 +196,7 @@ function composeNix(settings: Settings): Nix {
     settings: {
       substituters: settings.substituters,
       trustedPublicKeys: settings.trustedPublicKeys,
+      ...(settings.netrcFile === null ? {} : { netrcFile: settings.netrcFile }),
       maxJobs: settings['build.maxJobs'],
       cores: settings['build.cores'],
       buildTimeoutSeconds: Math.ceil(settings['build.timeoutMs'] / 1000),

@@ -199,6 +199,14 @@ export const settingsTable = {
     defaultText: 'none',
     meaning: 'Keys that paths of the binary caches must be signed with.',
   }),
+  netrcFile: setting({
+    variable: 'BERTH_NETRC_FILE',
+    schema: optionalText,
+    values: 'a file',
+    default: null,
+    defaultText: 'none',
+    meaning: "Holds the users and passwords of binary caches that ask for them (curl's netrc format).",
+  }),
   allowUnfree: setting({
     variable: 'BERTH_ALLOW_UNFREE',
     schema: flag,
@@ -377,6 +385,29 @@ export const settingsTable = {
     default: null,
     defaultText: 'none',
     meaning: 'Certificates that TCP clients must be signed by. With it, a token is not needed.',
+  }),
+  'nixCache.compression': setting({
+    variable: 'BERTH_NIX_CACHE_COMPRESSION',
+    schema: z.enum(['zstd', 'none']),
+    values: '`zstd` or `none`',
+    default: 'zstd',
+    meaning: 'How the binary cache at `/nix-cache` packs what it sends.',
+  }),
+  'nixCache.secretKeyFile': setting({
+    variable: 'BERTH_NIX_CACHE_SECRET_KEY_FILE',
+    schema: optionalText,
+    values: 'a file',
+    default: null,
+    defaultText: '`$BERTH_HOME/nix/cache-key.sec`, made when first needed',
+    meaning: 'The key that the binary cache signs with. Its public part is at `/nix-cache/public-key`.',
+  }),
+  'nixCache.upload': setting({
+    variable: 'BERTH_NIX_CACHE_UPLOAD',
+    schema: flag,
+    values: '`true` or `false`',
+    default: false,
+    meaning:
+      'Whether those who may call the daemon may also put paths into its store, by `nix copy --to`. What they put there is trusted.',
   }),
   logLevel: setting({
     variable: 'BERTH_LOG_LEVEL',

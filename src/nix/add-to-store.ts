@@ -1,6 +1,7 @@
 /** Copies a file or folder into the store under a name. */
 import { basename } from 'node:path';
 import { BerthError } from '../core/errors.ts';
+import { fromNixBase32 } from './base32.ts';
 import type { NixProcess } from './nix-process.ts';
 import { isStorePath, type StorePath } from './store.ts';
 
@@ -32,20 +33,4 @@ export async function narHashOf(nix: NixProcess, path: string): Promise<string> 
   const digits = /^sha256:([0-9a-z]{52})$/.exec(output)?.[1];
   if (digits === undefined) throw new BerthError('INTERNAL', `Nix printed \`${output}\` where a hash was expected.`);
   return `sha256-${fromNixBase32(digits).toString('base64')}`;
-}
-
-const base32 = '0123456789abcdfghijklmnpqrsvwxyz';
-
-/** Nix's base 32: least significant digit last, bits in little-endian order (nix/src/libutil/hash.cc). */
-export function fromNixBase32(text: string): Buffer {
-  const bytes = Buffer.alloc(Math.floor((text.length * 5) / 8));
-  for (let position = 0; position < text.length; position += 1) {
-    const digit = base32.indexOf(text[text.length - 1 - position] ?? '');
-    const bit = position * 5;
-    const index = bit >> 3;
-    const shift = bit & 7;
-    bytes[index] = (bytes[index] ?? 0) | ((digit << shift) & 0xff);
-    if (index + 1 < bytes.length) bytes[index + 1] = (bytes[index + 1] ?? 0) | (digit >> (8 - shift));
-  }
-  return bytes;
 }

@@ -8,7 +8,8 @@ import Database from 'libsql';
 import { z } from 'zod';
 import { BerthError } from '../core/errors.ts';
 import type { NixProcess } from './nix-process.ts';
-import { isStorePath, type Closure, type StorePath } from './store.ts';
+import { askPathInfo, pathInfoOfRow, pathInfoQuery, type PathInfo } from './path-info.ts';
+import { isStorePath, storeDirectory, type Closure, type StorePath } from './store.ts';
 
 /** The schema that has been there since Nix 2.0: nix/src/libstore/schema.sql. */
 const knownSchema = '10';
@@ -41,6 +42,11 @@ export interface StoreDatabase {
   closureOf(paths: readonly string[]): Promise<Closure>;
   /** @returns those of the paths that are valid */
   validPaths(paths: readonly string[]): Promise<StorePath[]>;
+  /**
+   * @param hashPart the 32 characters before a store path's name
+   * @returns what the store knows of the valid path with them
+   */
+  pathInfo(hashPart: string): Promise<PathInfo | undefined>;
   /** @returns the whole store */
   graph(): Promise<StoreGraph>;
   close(): void;
@@ -49,7 +55,7 @@ export interface StoreDatabase {
 export function createStoreDatabase(nix: NixProcess): StoreDatabase {
   const folder = join(nix.store.root, 'nix/var/nix/db');
   let database: Database.Database | undefined;
-  let statements: Record<'closure' | 'valid' | 'paths' | 'references', Database.Statement> | undefined;
+  let statements: Record<'closure' | 'valid' | 'info' | 'paths' | 'references', Database.Statement> | undefined;
 
   const open = () => {
     if (statements) return statements;
@@ -60,6 +66,7 @@ export function createStoreDatabase(nix: NixProcess): StoreDatabase {
       statements = {
         closure: database.prepare(closureQuery),
         valid: database.prepare(validQuery),
+        info: database.prepare(pathInfoQuery),
         paths: database.prepare(pathsQuery),
         references: database.prepare(referencesQuery),
       };
@@ -99,6 +106,10 @@ export function createStoreDatabase(nix: NixProcess): StoreDatabase {
       const result = await nix.run('nix-store', ['--check-validity', '--print-invalid', ...paths]);
       const invalid = new Set(result.stdout.split('\n'));
       return paths.filter((path): path is StorePath => isStorePath(path) && !invalid.has(path));
+    },
+    async pathInfo(hashPart) {
+      const query = open()?.info;
+      return query ? pathInfoOfRow(query.get(`${storeDirectory}/${hashPart}`), hashPart) : askPathInfo(nix, hashPart);
     },
     async graph() {
       const queries = open();

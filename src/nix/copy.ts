@@ -7,6 +7,8 @@ import type { NixProcess } from './nix-process.ts';
 
 export interface CopyOptions {
   readonly emit?: Emit;
+  /** Whether what the paths need is copied as well; true when absent. */
+  readonly recursive?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -42,11 +44,15 @@ export async function copyFromCache(
 
 async function copy(nix: NixProcess, args: readonly string[], options: CopyOptions): Promise<void> {
   const log = createNixLog({ emit: options.emit ?? silent });
-  const result = await nix.run('nix', ['copy', '--log-format', 'internal-json', ...args], {
-    ...(options.signal ? { signal: options.signal } : {}),
-    onStderrLine: log.add,
-    maxOutputBytes: 256 * 1024 * 1024,
-  });
+  const result = await nix.run(
+    'nix',
+    ['copy', '--log-format', 'internal-json', ...(options.recursive === false ? ['--no-recursive'] : []), ...args],
+    {
+      ...(options.signal ? { signal: options.signal } : {}),
+      onStderrLine: log.add,
+      maxOutputBytes: 256 * 1024 * 1024,
+    },
+  );
   log.flush();
   if (result.code === 0) return;
   const missing =

@@ -6,6 +6,8 @@ export interface NixSettings {
   readonly substituters: readonly string[];
   /** Keys whose signatures make a downloaded path acceptable: `name:base64`. */
   readonly trustedPublicKeys: readonly string[];
+  /** Users and passwords of the binary caches that ask for them; the file's owner alone should be able to read it. */
+  readonly netrcFile?: string;
   /** Builds at the same time. Default: as many as CPUs. */
   readonly maxJobs?: number;
   /** CPUs that one build may use; 0 means all. Default 0. */
@@ -59,6 +61,7 @@ function systemLines(settings: NixSettings, kind: 'client' | 'daemon' | 'evaluat
     ...(settings.trustedPublicKeys.length > 0
       ? ([['extra-trusted-public-keys', settings.trustedPublicKeys.join(' ')]] as Lines)
       : []),
+    ...(settings.netrcFile === undefined ? [] : ([['netrc-file', settings.netrcFile]] as Lines)),
     ...(settings.maxJobs === undefined ? [] : ([['max-jobs', String(settings.maxJobs)]] as Lines)),
     ...(settings.cores === undefined ? [] : ([['cores', String(settings.cores)]] as Lines)),
     // Containers that speak to a daemon of ours are not the host's users.
@@ -73,6 +76,7 @@ function managedLines(settings: NixSettings, buildHook: string): Lines {
     ['experimental-features', 'nix-command flakes'],
     ['substituters', settings.substituters.join(' ')],
     ['trusted-public-keys', settings.trustedPublicKeys.join(' ')],
+    ...(settings.netrcFile === undefined ? [] : ([['netrc-file', settings.netrcFile]] as Lines)),
     ['require-sigs', 'true'],
     // Nobody's settings are taken over, not even those of root within a container.
     ['trusted-users', ''],

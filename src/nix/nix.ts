@@ -16,6 +16,7 @@ import { NixDaemon } from './nix-daemon.ts';
 import { createNixProcess, programsIn, type NixProcess, type NixPrograms } from './nix-process.ts';
 import type { NixSettings } from './nix-settings.ts';
 import { realise, type Realised, type RealiseOptions } from './realise.ts';
+import type { PathInfo } from './path-info.ts';
 import { physicalPath, type Closure, type Store, type StorePath } from './store.ts';
 import { detectVersion, type NixVersion } from './version.ts';
 
@@ -59,6 +60,8 @@ export interface Nix {
   closureOf(paths: readonly string[]): Promise<Closure>;
   /** Those of the paths that are valid. */
   validPaths(paths: readonly string[]): Promise<StorePath[]>;
+  /** What the store knows of the valid path with these 32 characters before its name. */
+  pathInfo(hashPart: string): Promise<PathInfo | undefined>;
   /** The hash of a valid path's NAR, as `sha256-…`. */
   narHashOf(path: string): Promise<string>;
   addToStore(path: string, name?: string, signal?: AbortSignal): Promise<StorePath>;
@@ -140,6 +143,7 @@ export function createNix(options: NixOptions): Nix {
     realise: (paths, realiseOptions) => realise(nix, paths, realiseOptions),
     closureOf: (paths) => database.closureOf(paths),
     validPaths: (paths) => database.validPaths(paths),
+    pathInfo: (hashPart) => database.pathInfo(hashPart),
     graph: () => database.graph(),
     narHashOf: (path) => narHashOf(nix, path),
     addToStore: (path, name, signal) => addToStore(nix, path, name, signal),

@@ -1,6 +1,5 @@
 /** Small pure parts of src/nix. */
 import { describe, expect, it } from 'vitest';
-import { fromNixBase32 } from './add-to-store.ts';
 import { buildError } from './build-errors.ts';
 import { freedBytes } from './collect-garbage.ts';
 import { nixString } from './declared-fetches.ts';
@@ -14,13 +13,6 @@ it('reads versions of Nix', () => {
   expect(isAtLeast({ major: 2, minor: 34, text: '' }, 2, 8)).toBe(true);
   expect(isAtLeast({ major: 2, minor: 8, text: '' }, 2, 26)).toBe(false);
   expect(isAtLeast({ major: 3, minor: 0, text: '' }, 2, 26)).toBe(true);
-});
-
-it("reads Nix's base 32", () => {
-  // sha256 of the empty text, as `nix-hash --to-base32` prints it.
-  expect(fromNixBase32('0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73').toString('hex')).toBe(
-    'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
-  );
 });
 
 it('writes text as Nix has it', () => {

@@ -24,6 +24,8 @@ export interface ApiDependencies extends OperationHost {
   readonly history: EventHistory;
   readonly metrics: Metrics;
   readonly daemon: DaemonControl;
+  /** What speaks another protocol, by the path that it lies below: `/nix-cache`. */
+  readonly protocols?: Readonly<Record<`/${string}`, { fetch(request: Request): Promise<Response> }>>;
 }
 
 export interface Api {
@@ -66,6 +68,9 @@ export function createApi(dependencies: ApiDependencies): Api {
   addPackages(app, dependencies);
   addStorage(app, dependencies);
   addEvents(app, dependencies);
+  for (const [path, protocol] of Object.entries(dependencies.protocols ?? {})) {
+    app.all(`${path}/*`, (c) => protocol.fetch(c.req.raw));
+  }
 
   const document = (): object =>
     app.getOpenAPI31Document({
