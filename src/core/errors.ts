@@ -214,6 +214,12 @@ export const catalogue = {
     meaning: 'An image, or what one is to be made of, is not of the form that the OCI specification asks for.',
     hint: 'Check where the image comes from; the message names the part that is wrong.',
   },
+  IMAGE_MISSING: {
+    ...system,
+    exitCode: 70,
+    meaning: 'The engine does not hold the image that a container is to be made from.',
+    hint: 'Run `berth up` again, which brings the image in.',
+  },
   LAYER_UNREADABLE: {
     ...system,
     exitCode: 74,

@@ -4,10 +4,14 @@ import { randomBytes } from 'node:crypto';
 import { createServer, connect } from 'node:net';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { execInBerth, pingAgent, refreshLinks, type Execution, type ExitStatus } from './agent/agent-client.ts';
 import type { RunRequest } from './agent/protocol.ts';
+import { digestOf } from '../core/digest.ts';
+import { silent } from '../core/events.ts';
+import type { Layer } from '../oci/layer/layer.ts';
 import type { BerthSpec, Engine } from './engine.ts';
+import { imageForTests, layerOfTree } from './image-for-tests.ts';
 import { agentSocket } from './run-directory.ts';
 
 export interface EngineUnderTest {
@@ -18,6 +22,8 @@ export interface EngineUnderTest {
   reopen(): Engine;
   /** Why limits cannot be tested, where they cannot. */
   readonly withoutLimits?: string;
+  /** Why images cannot be tested, where they cannot. */
+  readonly withoutImages?: string;
 }
 
 const mebibyte = 1024 * 1024;
@@ -52,6 +58,7 @@ export function engineContract(title: string, open: () => Promise<EngineUnderTes
         ports: [],
         network: 'none',
         command: null,
+        image: null,
         labels: {},
         ...changes,
       };
@@ -515,6 +522,126 @@ export function engineContract(title: string, open: () => Promise<EngineUnderTes
         await other.remove(spec.id);
         expect((await engine.inspect(spec.id)).state).toBe('gone');
         await other.close?.();
+      });
+    });
+
+    describe('images', () => {
+      const context = { emit: silent };
+      beforeEach(({ skip }) => skip(under.withoutImages !== undefined, under.withoutImages));
+
+      it('launches from an image that has nothing of Berth, and keeps what is its own', async () => {
+        const base = await layerOfTree({
+          'etc/motd': { content: 'lower' },
+          'opt/gone': { content: 'x' },
+          'opt/kept': { content: 'kept' },
+          'srv/old/a': { content: 'x' },
+          'usr/bin/tool': { content: '#!/berth/bin/sh\necho tool\n', mode: 0o4755 },
+        });
+        const top = await layerOfTree(
+          {
+            'etc/motd': { content: 'upper' },
+            'opt/.wh.gone': { content: '' },
+            'srv/old/.wh..wh..opq': { content: '' },
+            'srv/old/b': { content: 'new' },
+          },
+          'gzip',
+        );
+        const image = imageForTests([base, top], { command: ['/usr/bin/tool'], env: { OWN: 'yes' }, user: 'nobody' });
+        const { digest } = image.manifest.descriptor;
+        expect(await engine.hasImage(digest)).toBe(false);
+        expect(await engine.loadImage(image, context)).toMatchObject({ movedLayers: 2, keptLayers: 0 });
+        expect(await engine.hasImage(digest)).toBe(true);
+        expect(await engine.images()).toContain(digest);
+        expect((await engine.imageConfig(digest)).config).toMatchObject({ Cmd: ['/usr/bin/tool'], Env: ['OWN=yes'] });
+        const spec = await launch({ image: digest });
+        const script =
+          'cat /etc/motd; ls /opt /srv/old; stat -c %a /usr/bin/tool; tool; id -u; pwd; echo $OWN$GREETING';
+        expect(await run(spec, script)).toEqual({
+          exit: { code: 0 },
+          stdout: 'upper/opt:\nkept\n\n/srv/old:\nb\n4755\ntool\n0\n/work\nhello\n',
+          stderr: '',
+        });
+        await engine.remove(spec.id);
+        await engine.removeImage(digest);
+      });
+
+      it('moves nothing the second time, and a layer that two images share once', async () => {
+        const shared = await layerOfTree({ shared: { content: randomBytes(100_000) } }, 'gzip');
+        const one = imageForTests([shared, await layerOfTree({ name: { content: 'one' } })]);
+        const two = imageForTests([shared, await layerOfTree({ name: { content: 'two' } })]);
+        expect(await engine.loadImage(one, context)).toMatchObject({ movedLayers: 2 });
+        expect(await engine.loadImage(one, context)).toMatchObject({ movedBytes: 0, movedLayers: 0, keptLayers: 2 });
+        const moved = { movedLayers: 1, keptLayers: 1, movedBytes: two.layers[1]?.descriptor.size };
+        expect(await engine.loadImage(two, context)).toMatchObject(moved);
+        expect(shared.opened).toBe(1);
+        const specs = await Promise.all([one, two].map((image) => launch({ image: image.manifest.descriptor.digest })));
+        const names = await Promise.all(specs.map((spec) => run(spec, 'cat /name; ls -s /shared > /mine')));
+        expect(names.map(({ stdout }) => stdout)).toEqual(['one', 'two']);
+        for (const image of [one, two]) await engine.removeImage(image.manifest.descriptor.digest);
+      });
+
+      it('gives each berth its own copy, which stays when it stops', async () => {
+        const image = imageForTests([await layerOfTree({ name: { content: 'image' } })]);
+        const { digest } = image.manifest.descriptor;
+        await engine.loadImage(image, context);
+        const [one, two] = await Promise.all([launch({ image: digest }), launch({ image: digest })]);
+        await run(one, 'echo changed > /name; rm -f /etc/hosts');
+        expect((await run(two, 'cat /name')).stdout).toBe('image');
+        // Its berths go on without the image, and start again.
+        await engine.removeImage(digest);
+        expect(await engine.hasImage(digest)).toBe(false);
+        expect(await engine.images()).not.toContain(digest);
+        await engine.stop(one.id, 1000);
+        expect((await engine.inspect(one.id)).state).toBe('stopped');
+        await engine.start(one);
+        expect((await run(one, 'cat /name')).stdout).toBe('changed\n');
+        expect((await under.reopen().inspect(two.id)).state).toBe('running');
+      });
+
+      it('says so when it does not hold the image', async () => {
+        const spec = newSpec({ image: digestOf('nothing') });
+        await expect(engine.launch(spec)).rejects.toMatchObject({ code: 'IMAGE_MISSING' });
+        await expect(engine.imageConfig(digestOf('nothing'))).rejects.toMatchObject({ code: 'IMAGE_MISSING' });
+        expect((await engine.inspect(spec.id)).state).toBe('gone');
+        await engine.removeImage(digestOf('nothing'));
+      });
+
+      it('refuses a layer that is damaged, and takes the whole one afterwards', async () => {
+        const good = await layerOfTree({ name: { content: randomBytes(300_000) } });
+        const bad = {
+          ...good,
+          async *open() {
+            for await (const piece of good.open()) {
+              // One bit, in the file's content.
+              const changed = Buffer.from(piece);
+              if (changed.length > 4096) changed[4096] = (changed[4096] ?? 0) ^ 1;
+              yield changed;
+            }
+          },
+        };
+        const { digest } = imageForTests([good]).manifest.descriptor;
+        await expect(engine.loadImage(imageForTests([bad]), context)).rejects.toMatchObject({ code: 'IMAGE_INVALID' });
+        expect(await engine.hasImage(digest)).toBe(false);
+        expect(await engine.loadImage(imageForTests([good]), context)).toMatchObject({ movedLayers: 1 });
+        await engine.removeImage(digest);
+      });
+
+      it('stops loading when it is cancelled', async () => {
+        const layer = await layerOfTree({ name: { content: randomBytes(1000) } });
+        const cancel = new AbortController();
+        const slow: Layer = {
+          ...layer,
+          async *open(signal) {
+            cancel.abort();
+            await new Promise((resolve) => setTimeout(resolve, 50));
+            signal?.throwIfAborted();
+            yield* layer.open();
+          },
+        };
+        const image = imageForTests([slow]);
+        const loading = engine.loadImage(image, { ...context, signal: cancel.signal });
+        await expect(loading).rejects.toThrow();
+        expect(await engine.hasImage(image.manifest.descriptor.digest)).toBe(false);
       });
     });
 

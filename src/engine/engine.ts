@@ -3,6 +3,11 @@
  * Adapters: embedded/, docker/. Contract suite: engine-contract.ts, run by each adapter's test.
  */
 
+import type { Digest } from '../core/digest.ts';
+import type { Emit } from '../core/events.ts';
+import type { Image } from '../oci/image.ts';
+import type { ImageConfig } from '../oci/model.ts';
+
 /** Limits of one berth. Absent means the engine's settings' default; null means no limit. */
 export interface Limits {
   readonly memoryBytes: number | null;
@@ -22,6 +27,12 @@ export interface BerthSpec {
   /** Unique for ever; 12 hexadecimal digits. */
   readonly id: string;
   readonly name: string;
+  /**
+   * Manifest digest of an image that the engine holds; null: the minimal image. Whatever the image is, Berth's agent is
+   * mounted into it at /berth and is its first process: entry point, command, user and variables of the image's own
+   * configuration count for nothing here. Who wants them asks `imageConfig` and passes them on.
+   */
+  readonly image: Digest | null;
   /**
    * The berth's own folder on the host, mounted read-write at /run/berth. The agent's socket appears in it as
    * `agent.sock`. Before create, the caller writes `environment` (NUL-separated K=V) and, where there are any, `hook`
@@ -53,6 +64,35 @@ export interface Availability {
   readonly reason: string;
 }
 
+/** What bringing an image in has moved. */
+export interface LoadedImage {
+  /** Bytes of layers, as they are packed, that went to the engine. */
+  readonly movedBytes: number;
+  readonly movedLayers: number;
+  /** Layers that the engine had already. */
+  readonly keptLayers: number;
+  /** By which way, in a few words for people: "pulled from 127.0.0.1", "unpacked". */
+  readonly how: string;
+}
+
+/** What an image takes on the engine's disk, unpacked. Bytes of file content, without what directories take. */
+export interface ImageUsage {
+  readonly digest: Digest;
+  readonly layers: number;
+  readonly totalBytes: number;
+  /** Of the total, in layers that another image has too. */
+  readonly sharedBytes: number;
+  /** Of the total, in layers that only this image has. */
+  readonly uniqueBytes: number;
+  /** Of the total, in files that the store holds as well (hard links): they take no room of their own. */
+  readonly storeBytes: number;
+}
+
+export interface LoadContext {
+  readonly emit: Emit;
+  readonly signal?: AbortSignal;
+}
+
 export interface Engine {
   readonly name: 'embedded' | 'docker';
   available(signal?: AbortSignal): Promise<Availability>;
@@ -75,6 +115,24 @@ export interface Engine {
   adopt(spec: BerthSpec): Promise<void>;
   /** Changes the limits of a running berth. */
   setLimits(id: string, limits: Limits): Promise<void>;
+  /**
+   * Brings an image in, moving only the layers that are not there. An image that is there whole moves nothing.
+   * @throws BerthError IMAGE_INVALID for one that is damaged or cannot be unpacked safely; nothing of it stays
+   */
+  loadImage(image: Image, context: LoadContext): Promise<LoadedImage>;
+  /** @param digest of the image's manifest */
+  hasImage(digest: Digest): Promise<boolean>;
+  /** Removes an image; berths that run from it go on. Removing one that is gone is no error. */
+  removeImage(digest: Digest): Promise<void>;
+  /** @returns manifest digests of the images that Berth brought in */
+  images(): Promise<Digest[]>;
+  /**
+   * The configuration of an image that is held: what it wants as variables, working folder, user and command.
+   * @throws BerthError IMAGE_MISSING
+   */
+  imageConfig(digest: Digest): Promise<ImageConfig>;
+  /** What the images take on disk, unpacked; absent where the engine cannot tell. */
+  imageUsage?(): Promise<ImageUsage[]>;
   /** Ends what the engine keeps ready for the next launch; berths go on. */
   close?(): Promise<void>;
 }

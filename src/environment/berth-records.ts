@@ -35,7 +35,11 @@ export function createBerthRecords(database: Database.Database): BerthRecords {
      ON CONFLICT (id) DO UPDATE SET name = excluded.name, record = excluded.record`,
   );
   const remove = database.prepare('DELETE FROM berths WHERE id = ?');
-  const toRecord = (row: unknown) => JSON.parse(rowSchema.parse(row).record) as BerthRecord;
+  const toRecord = (row: unknown): BerthRecord => {
+    const record = JSON.parse(rowSchema.parse(row).record) as BerthRecord;
+    // Records of before there were images do not name one.
+    return { ...record, spec: { ...record.spec, image: record.spec.image ?? null } };
+  };
   return {
     find(nameOrId) {
       const row: unknown = select.get(nameOrId);

@@ -73,6 +73,7 @@ export function createBerths(options: BerthsOptions): Berths {
     const spec: BerthSpec = {
       id,
       name,
+      image: null,
       runDirectory: join(options.directory, id, 'run'),
       hostname: name.replace(/[^a-z0-9-]/g, '-').slice(0, 63),
       mounts: [...sharedStoreMounts(store, request.directory), ...request.mounts],

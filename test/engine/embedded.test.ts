@@ -32,7 +32,12 @@ for (const runtime of ['crun', 'runc']) {
   await probe.close?.();
   if (available) {
     engineContract(`embedded engine with ${runtime}`, () =>
-      Promise.resolve({ engine: open(), directory: join(directory, `${runtime}-berths`), reopen: open }),
+      Promise.resolve({
+        engine: open(),
+        directory: join(directory, `${runtime}-berths`),
+        reopen: open,
+        withoutImages: 'not built yet',
+      }),
     );
   } else {
     describe(`embedded engine with ${runtime}`, () => {

@@ -65,6 +65,7 @@ async function launch(): Promise<{ id: string; fromSlot: boolean }> {
   symlinkSync('/berth/fhs', join(runDirectory, 'fhs'));
   await engine.launch({
     ...{ id, name: id, runDirectory, hostname: 'x', mounts: [], ports: [], network: 'none', command: null, labels: {} },
+    image: null,
     limits: { memoryBytes: null, cpus: null, pids: 40 },
   });
   await pingAgent(join(runDirectory, 'agent.sock'));

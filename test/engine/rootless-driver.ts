@@ -38,6 +38,7 @@ if (!availability.available) {
     ports: [],
     network: network === 'host' ? 'host' : 'none',
     command: null,
+    image: null,
     labels: {},
   };
   const run = async (script: string, tty = false) => {

@@ -31,7 +31,7 @@ export function resourcesOf(limits: Limits, isNew: boolean) {
 }
 
 /**
- * @param image name of the minimal image
+ * @param image name of the image, the minimal one or the berth's own
  * @param sharedDirectory the host's folder that becomes /berth: the image has the same, but there it could be written
  * @param instance which Berth the container belongs to
  */
@@ -47,9 +47,11 @@ export function containerOptions(
   return {
     name: containerName(spec.id),
     Image: image,
-    Cmd: ['/berth/bin/agent'],
+    // The agent, whatever the image says that it wants to run, and as root: it becomes other users when asked to.
+    ...{ Entrypoint: ['/berth/bin/agent'], Cmd: [], User: '0:0', Healthcheck: { Test: ['NONE'] } },
     Hostname: spec.hostname,
-    WorkingDir: '/',
+    // The server makes it where the image does not have it; the agent itself begins in /.
+    WorkingDir: spec.image === null ? '/' : '/work',
     Labels: {
       ...spec.labels,
       [label.id]: spec.id,

@@ -6,10 +6,14 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type Docker from 'dockerode';
 import { sleep } from '../../core/clock.ts';
-import { digestOf } from '../../core/digest.ts';
+import { type Digest, digestOf } from '../../core/digest.ts';
 import { BerthError } from '../../core/errors.ts';
+import { SingleFlight } from '../../core/single-flight.ts';
+import type { Image } from '../../oci/image.ts';
+import type { ImageConfig } from '../../oci/model.ts';
 import { stopThroughAgent } from '../agent/agent-client.ts';
-import type { Availability, BerthSpec, BerthState, Engine, Limits } from '../engine.ts';
+import type { Availability, BerthSpec, BerthState, Engine, Limits, LoadContext, LoadedImage } from '../engine.ts';
+import { imageMissing, imageRecords, type ImageRecords, recordOf } from '../image-records.ts';
 import {
   describeMinimalImage,
   type MinimalImage,
@@ -21,6 +25,7 @@ import { agentSocket, prepareRunDirectory, readExitCode, waitForAgent } from '..
 import { containerName, containerOptions, label, resourcesOf } from './container-options.ts';
 import { dockerError, statusOf } from './docker-errors.ts';
 import { imageName, importMinimalImage } from './image.ts';
+import { isLoaded, loadedImages, loadedName, loadIntoDocker, type ServeImage } from './load-image.ts';
 
 export interface DockerEngineOptions extends MinimalImageOptions {
   /** The server's unix socket. It must see the same files as Berth does: folders are mounted by their paths. */
@@ -29,6 +34,8 @@ export interface DockerEngineOptions extends MinimalImageOptions {
   readonly stateDirectory: string;
   /** Milliseconds within which the agent must answer. Default 30 000. */
   readonly readyTimeoutMs?: number;
+  /** Offers an image for the server to pull, by which only what it lacks moves. Absent: images are sent as archives. */
+  readonly serveImage?: ServeImage;
 }
 
 export function createDockerEngine(options: DockerEngineOptions): Engine {
@@ -45,12 +52,15 @@ class DockerEngine implements Engine {
   readonly #options: DockerEngineOptions;
   readonly #instance: string;
   readonly #ports = createPortForwards();
+  readonly #records: ImageRecords;
+  readonly #loads = new SingleFlight<Digest, LoadedImage>();
   #docker: Promise<Docker> | undefined;
   #image: Promise<PreparedImage> | undefined;
 
   constructor(options: DockerEngineOptions) {
     this.#options = options;
     this.#instance = digestOf(options.stateDirectory).slice(-16);
+    this.#records = imageRecords(join(options.stateDirectory, 'images'));
   }
 
   async available(): Promise<Availability> {
@@ -149,6 +159,56 @@ class DockerEngine implements Engine {
     }
   }
 
+  async loadImage(image: Image, context: LoadContext): Promise<LoadedImage> {
+    const record = recordOf(image);
+    const { value } = await this.#loads.run(
+      record.digest,
+      async (signal) => {
+        const docker = await this.#connect();
+        const loaded = (await isLoaded(docker, record.digest))
+          ? { movedBytes: 0, movedLayers: 0, keptLayers: image.layers.length, how: 'there already' }
+          : await loadIntoDocker(docker, image, this.#options.serveImage, { ...context, signal });
+        await this.#records.save(record);
+        return loaded;
+      },
+      context.signal,
+    );
+    return value;
+  }
+
+  async hasImage(digest: Digest): Promise<boolean> {
+    try {
+      return this.#records.find(digest) !== undefined && (await isLoaded(await this.#connect(), digest));
+    } catch (error) {
+      throw dockerError(error, 'ENGINE_UNAVAILABLE', 'The images cannot be asked for');
+    }
+  }
+
+  async removeImage(digest: Digest): Promise<void> {
+    this.#records.delete(digest);
+    try {
+      // By force: containers that use it keep its layers, and only the name goes.
+      await (await this.#connect()).getImage(loadedName(digest)).remove({ force: true });
+    } catch (error) {
+      if (statusOf(error) !== 404) throw dockerError(error, 'INTERNAL', `The image ${digest} cannot be removed`);
+    }
+  }
+
+  async images(): Promise<Digest[]> {
+    if (!existsSync(this.#options.socketPath)) return [];
+    try {
+      const loaded = await loadedImages(await this.#connect());
+      return loaded.filter((digest) => this.#records.find(digest) !== undefined);
+    } catch (error) {
+      throw dockerError(error, 'ENGINE_UNAVAILABLE', 'The images cannot be listed');
+    }
+  }
+
+  imageConfig(digest: Digest): Promise<ImageConfig> {
+    const record = this.#records.find(digest);
+    return record ? Promise.resolve(record.config) : Promise.reject(imageMissing(digest));
+  }
+
   /** The client is loaded when it is first used: that takes longer than all else in a daemon's start. */
   #connect(): Promise<Docker> {
     const { socketPath } = this.#options;
@@ -186,9 +246,11 @@ class DockerEngine implements Engine {
       const { image, shared } = await this.#prepareImage();
       try {
         const docker = await this.#connect();
-        await docker.createContainer(containerOptions(spec, imageName(image), shared, this.#instance));
+        const name = spec.image === null ? imageName(image) : loadedName(spec.image);
+        await docker.createContainer(containerOptions(spec, name, shared, this.#instance));
         return;
       } catch (error) {
+        if (statusOf(error) === 404 && spec.image !== null) throw imageMissing(spec.image);
         // The image may have been removed since it was imported.
         if (statusOf(error) !== 404 || attempt > 0) {
           throw dockerError(error, 'LAUNCH_FAILED', `Docker did not make the container of ${spec.name}`);

@@ -8,6 +8,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { sleep } from '../../core/clock.ts';
+import type { Digest } from '../../core/digest.ts';
 import { BerthError } from '../../core/errors.ts';
 import { isErrno } from '../../core/files.ts';
 import { pingAgent, stopThroughAgent } from '../agent/agent-client.ts';
@@ -19,6 +20,7 @@ import {
   type MinimalImageOptions,
   unpackShared,
 } from '../minimal-image/minimal-image.ts';
+import { imageMissing } from '../image-records.ts';
 import { createPortForwards } from '../port-forward.ts';
 import { agentSocket, prepareRunDirectory, readExitCode, waitForAgent } from '../run-directory.ts';
 import { type Cgroups, findCgroups } from './cgroups.ts';
@@ -172,6 +174,26 @@ class EmbeddedEngine implements Engine {
     return this.#ports.open({ ...spec, ports });
   }
 
+  loadImage(): ReturnType<Engine['loadImage']> {
+    return Promise.reject(new BerthError('MODE_UNSUPPORTED', 'Engine embedded takes no images yet.'));
+  }
+
+  hasImage(): Promise<boolean> {
+    return Promise.resolve(false);
+  }
+
+  removeImage(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  images(): ReturnType<Engine['images']> {
+    return Promise.resolve([]);
+  }
+
+  imageConfig(digest: Digest): ReturnType<Engine['imageConfig']> {
+    return Promise.reject(imageMissing(digest));
+  }
+
   #berth(id: string): string {
     return join(this.#options.stateDirectory, 'berths', id);
   }
@@ -199,6 +221,7 @@ class EmbeddedEngine implements Engine {
       await this.#launchWith(runtime, {
         ...{ id, name: id, runDirectory, hostname: 'berth', mounts: [], ports: [], network: 'none', command: null },
         limits: { memoryBytes: null, cpus: null, pids: null },
+        image: null,
         labels: {},
       });
       await pingAgent(agentSocket(runDirectory));
