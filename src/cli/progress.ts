@@ -30,6 +30,8 @@ const words: Readonly<Record<Phase, string>> = {
   start: 'Starting',
   copy: 'Copying',
   collect: 'Collecting garbage',
+  push: 'Pushing',
+  pull: 'Pulling',
 };
 const frames = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 const redrawMs = 80;

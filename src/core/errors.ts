@@ -47,8 +47,8 @@ export const catalogue = {
     ...upstream,
     retryable: false,
     exitCode: 76,
-    meaning: 'What a mirror or cache sent is not signed by a key that is trusted.',
-    hint: 'Check the mirror and the keyring or trusted keys; do not use what it sent.',
+    meaning: 'What a mirror, cache or registry sent is not signed by a key that is trusted.',
+    hint: 'Check where it comes from and the keyring or trusted keys; do not use what was sent.',
   },
   RELEASE_EXPIRED: {
     ...upstream,
@@ -225,6 +225,50 @@ export const catalogue = {
     exitCode: 74,
     meaning: 'A store path could not be put into an image layer: it is not there, cannot be read or has changed.',
     hint: 'Run `berth doctor --fix`, which checks the store and fetches what is damaged.',
+  },
+  // Registries
+  REFERENCE_INVALID: {
+    ...user,
+    exitCode: 2,
+    meaning: 'What should name an image in a registry does not.',
+    hint: 'Write it as HOST/REPOSITORY:TAG or HOST/REPOSITORY@sha256:DIGEST.',
+  },
+  REGISTRY_UNREACHABLE: {
+    ...upstream,
+    exitCode: 69,
+    meaning: 'A registry did not answer, broke off, or said that it cannot serve now, and did so again and again.',
+    hint: "Check the network and the registry's name, and run the command again; what has been moved stays moved.",
+  },
+  REGISTRY_DENIED: {
+    ...user,
+    exitCode: 77,
+    meaning: 'A registry wants credentials, or those that it got do not allow what was asked for.',
+    hint: 'Log in with `docker login HOST`; some registries also deny what does not exist.',
+  },
+  REGISTRY_REFUSED: {
+    ...upstream,
+    retryable: false,
+    exitCode: 76,
+    meaning: 'A registry refused a request for a reason of its own, or did not follow the protocol.',
+    hint: "The message holds the registry's own words.",
+  },
+  IMAGE_NOT_FOUND: {
+    ...user,
+    exitCode: 66,
+    meaning: 'The registry has no such repository, tag, image or platform.',
+    hint: 'Check the reference and the platform.',
+  },
+  CREDENTIALS_UNREADABLE: {
+    ...user,
+    exitCode: 77,
+    meaning: "Docker's config.json, or a credential helper that it names, cannot be read.",
+    hint: 'Run `docker login HOST` anew, or correct config.json in the folder of the setting docker.config.',
+  },
+  KEY_INVALID: {
+    ...user,
+    exitCode: 65,
+    meaning: 'A key for signatures cannot be read: another format, another algorithm, or the wrong password.',
+    hint: 'Keys are ECDSA P-256: cosign.key with its password in BERTH_SIGNING_PASSWORD, or PKCS#8 in PEM.',
   },
   // Berths and engines
   BERTH_UNKNOWN: { ...user, exitCode: 66, meaning: 'There is no berth of that name or id.', hint: 'See `berth ps`.' },

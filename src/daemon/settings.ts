@@ -119,6 +119,22 @@ export function findOnPath(program: string, path = toolEnvironment()['PATH'] ?? 
   return undefined;
 }
 
+/** @returns the folder of Docker's own configuration, which holds credentials of registries */
+export function dockerConfigFolder(
+  settings: Pick<Settings, 'docker.config'>,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): string {
+  return settings['docker.config'] ?? (env['DOCKER_CONFIG'] || join(env['HOME'] ?? homedir(), '.docker'));
+}
+
+/** @returns the password of the key for signatures; cosign's variable counts where Berth's own is not set */
+export function signingPassword(
+  settings: Pick<Settings, 'signing.password'>,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): string | undefined {
+  return settings['signing.password'] ?? env['COSIGN_PASSWORD'];
+}
+
 /** Files and sockets whose places follow from the settings. */
 export interface Locations {
   readonly socket: string;

@@ -13,8 +13,8 @@ export interface Layer {
   readonly descriptor: Descriptor;
   /** Digest of the tar before it is packed. */
   readonly diffId: Digest;
-  /** Bytes of the tar before it is packed. */
-  readonly tarSize: number;
+  /** Bytes of the tar before it is packed; null where it is not known, as of a layer that lies packed in a registry. */
+  readonly tarSize: number | null;
   /**
    * The layer's blob. It need not lie anywhere: it may be written anew from the store as it is read.
    * @throws BerthError LAYER_UNREADABLE
