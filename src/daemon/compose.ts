@@ -26,11 +26,13 @@ import type { BerthService, ReadyService } from '../environment/service.ts';
 import { createSourceKeeper } from '../environment/source-keeper.ts';
 import { createSourceLocks } from '../environment/source-locks.ts';
 import { createStorageRecords } from '../environment/storage-records.ts';
+import { createWithoutEvaluation } from '../environment/without-evaluation.ts';
 import type { StorageService } from '../environment/storage.ts';
 import { hostSystem } from '../nix/evaluate.ts';
 import { createNix, type Nix } from '../nix/nix.ts';
 import { physicalPath } from '../nix/store.ts';
 import { aptChecksValidUntil, aptMirrors, withSecurity, type DebianMirrors } from '../sources/debian/mirrors.ts';
+import { createDebianPlain } from '../sources/debian/plain/plain.ts';
 import { createDebianSource } from '../sources/debian/source.ts';
 import { nixStorePaths } from '../sources/debian/store-paths.ts';
 import { createNixpkgsSource, officialCache } from '../sources/nixpkgs/source.ts';
@@ -74,8 +76,14 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
     cachesOf: (source) => (source === 'nixpkgs' && settings.substituters.length === 0 ? [officialCache] : []),
     logDirectory: join(settings.home, 'log/builds'),
   });
+  const plainFolder = join(settings.home, 'plain');
   const evaluate = createEvaluateStep({
-    nix,
+    nix: createWithoutEvaluation({
+      nix,
+      debian: createDebianPlain({ nix, folder: plainFolder }),
+      folder: plainFolder,
+      reachable: (evaluated) => build.reachable(evaluated),
+    }),
     records,
     locks,
     reachable: (evaluated) => build.reachable(evaluated),
@@ -155,7 +163,7 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
       build,
       guard,
       keepDays: settings['gc.keepDays'],
-      agingFolders: [join(settings.home, 'log/builds'), join(settings.home, 'debian/downloads')],
+      agingFolders: [join(settings.home, 'log/builds'), plainFolder, join(settings.home, 'debian/downloads')],
       berthsDirectory: join(settings.home, 'berths'),
     }),
     berths,

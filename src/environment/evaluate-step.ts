@@ -21,7 +21,7 @@ import { defaultSourceName, unknownPackageHint, type SourceLocks } from './sourc
 import { subjectKey, type EvaluatorIdentity, type Subject } from './subject.ts';
 
 export interface EvaluateStepOptions {
-  readonly nix: Nix;
+  readonly nix: Pick<Nix, 'evaluate'>;
   readonly records: EnvironmentRecords;
   readonly locks: SourceLocks;
   readonly evaluator: EvaluatorIdentity;
@@ -131,8 +131,9 @@ export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
           throw new BerthError('CONFIG_CHANGING', `${config.file} or a file that it reads kept changing.`);
         }
         const of = subject(config, request);
-        records.saveTrace({ subject: of, trace: evaluation.trace, evaluated: evaluation.result });
-        return { config: evaluation.result, sources: kindsOf(of), cache: 'miss' };
+        const { trace, result: evaluated, how } = evaluation;
+        records.saveTrace({ subject: of, trace, evaluated, ...(how ? { how } : {}) });
+        return { config: evaluated, sources: kindsOf(of), cache: 'miss' };
       }
     },
   };

@@ -59,7 +59,10 @@ export function explainStages(
       {
         stage: 'trace',
         verdict: 'hit',
-        reason: `nothing has changed of the ${counted(hit.trace)} that the last evaluation read`,
+        reason:
+          hit.how === 'parsed'
+            ? `nothing has changed of the config, which only lists packages: it was parsed, not evaluated`
+            : `nothing has changed of the ${counted(hit.trace)} that the last evaluation read`,
       },
       environment
         ? { stage: 'derivation', verdict: 'hit', reason: `${hit.evaluated.drvPath} is built` }

@@ -19,6 +19,8 @@ export interface TraceRecord {
   readonly subject: Subject;
   readonly trace: ReadTrace;
   readonly evaluated: EvaluatedConfig;
+  /** Set when no evaluator ran: see without-evaluation.ts. */
+  readonly how?: 'parsed' | undefined;
 }
 
 export interface EnvironmentRecords {
@@ -112,6 +114,7 @@ const traceRecordSchema = z.object({
   subject: z.unknown(),
   trace: z.array(z.unknown()),
   evaluated: evaluatedConfigSchema,
+  how: z.literal('parsed').optional(),
 });
 
 function toTrace(row: unknown): TraceRecord {

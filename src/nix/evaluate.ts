@@ -58,7 +58,13 @@ interface Observed {
 }
 
 export type Evaluation =
-  | (Observed & { readonly ok: true; readonly result: EvaluatedConfig; readonly log: string })
+  | (Observed & {
+      readonly ok: true;
+      readonly result: EvaluatedConfig;
+      readonly log: string;
+      /** Set when no evaluator ran, since the text could be read without one. */
+      readonly how?: 'parsed';
+    })
   | (Observed & { readonly ok: false; readonly error: BerthError; readonly log: string });
 
 /**

@@ -6,6 +6,8 @@ import { addToStore, narHashOf } from './add-to-store.ts';
 import { createStoreDatabase, type StoreGraph } from './closure.ts';
 import { collectGarbage, type Collected, type CollectOptions } from './collect-garbage.ts';
 import { copyFromCache, copyToCache, type CopyOptions } from './copy.ts';
+import type { NamedDerivation } from './derivation/derivation.ts';
+import { evaluateTogether, type EvaluatedTogether, type TogetherRequest } from './evaluate-together.ts';
 import { evaluate, removeLeftovers, requestForNix, type EvaluateRequest, type Evaluation } from './evaluate.ts';
 import type { EvaluationLimits } from './evaluation-sandbox.ts';
 import { fetchDeclared, type DeclaredFetch, type Fetched } from './declared-fetches.ts';
@@ -19,6 +21,7 @@ import { realise, type Realised, type RealiseOptions } from './realise.ts';
 import type { PathInfo } from './path-info.ts';
 import { physicalPath, type Closure, type Store, type StorePath } from './store.ts';
 import { detectVersion, type NixVersion } from './version.ts';
+import { addDerivations } from './worker-client.ts';
 
 export interface NixOptions {
   readonly store: Store;
@@ -45,6 +48,10 @@ export interface Nix {
   version(): Promise<NixVersion>;
   /** Runs the config in the sandbox. Faults of the config are results; TOOL_MISSING and CANCELLED are thrown. */
   evaluate(request: EvaluateRequest, signal?: AbortSignal): Promise<Evaluation>;
+  /** Evaluates several configs of one source at once, without a trace: configs that Berth itself writes. */
+  evaluateTogether(request: TogetherRequest, signal?: AbortSignal): Promise<EvaluatedTogether>;
+  /** Brings derivations into the store, each after those that it refers to. They have no root: hold a collection off. */
+  addDerivations(derivations: readonly NamedDerivation[], signal?: AbortSignal): Promise<void>;
   /** Everything that decides an evaluation beside what it reads: the request, Berth's Nix code, Nix's settings. */
   evaluationDigest(request: EvaluateRequest): Digest;
   /** Digest of Berth's Nix code. */
@@ -126,6 +133,14 @@ export function createNix(options: NixOptions): Nix {
     async evaluate(request, signal) {
       await (clean ??= firstEvaluation());
       return evaluate(dependencies, request, signal);
+    },
+    async evaluateTogether(request, signal) {
+      await (clean ??= firstEvaluation());
+      return evaluateTogether(dependencies, request, signal);
+    },
+    async addDerivations(derivations, signal) {
+      await dependencies.daemon.ensure();
+      await addDerivations(dependencies.daemon.socket, derivations, signal);
     },
     evaluationDigest: (request) =>
       digestOfJson({
