@@ -26,6 +26,7 @@ const words: Readonly<Record<Phase, string>> = {
   lock: 'Locking sources',
   evaluate: 'Evaluating',
   build: 'Building',
+  libraries: 'Installing libraries',
   materialise: 'Preparing the environment',
   start: 'Starting',
   copy: 'Copying',

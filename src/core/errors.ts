@@ -180,6 +180,62 @@ export const catalogue = {
     meaning: 'A derivation could not be built.',
     hint: 'The last lines of its log are with the error; the whole log is in the file that the message names.',
   },
+  // Libraries of programming languages
+  LIBRARY_MANAGER_UNKNOWN: {
+    ...user,
+    exitCode: 65,
+    meaning: "The config's `libraries` names a package manager that Berth does not know.",
+    hint: 'Use npm, python, cargo or go.',
+  },
+  LIBRARY_LOCK_INVALID: {
+    ...user,
+    exitCode: 65,
+    meaning: "A package manager's lock file is missing, damaged, or of a form that Berth does not read.",
+    hint: 'Make the lock file anew with the package manager itself.',
+  },
+  LIBRARY_LOCK_UNHASHED: {
+    ...user,
+    exitCode: 65,
+    meaning: 'A lock file names a package without its hash, so that what is downloaded could not be checked.',
+    hint: 'Make the lock file anew with a package manager that writes hashes.',
+  },
+  LIBRARY_PLATFORM: {
+    ...user,
+    exitCode: 65,
+    meaning: 'A lock file asks for a package that does not exist for this platform or this version of the language.',
+    hint: 'Make the lock file for the platform and the version that the environment has.',
+  },
+  LIBRARY_UNSUPPORTED: {
+    ...user,
+    exitCode: 65,
+    meaning: 'A lock file asks for a package from a place that has no hash, such as a git repository.',
+    hint: 'Take the package from a registry, or install it by hand in the container.',
+  },
+  LIBRARY_PROGRAM_MISSING: {
+    ...user,
+    exitCode: 65,
+    meaning: 'The environment lacks the package manager or the interpreter that a lock file is for.',
+    hint: "Add it to the config's packages.",
+  },
+  LIBRARY_INSTALL_FAILED: {
+    ...user,
+    exitCode: 65,
+    meaning: "The package manager's install, or an install script of a package, failed.",
+    hint: 'The log says why. Install scripts have no network and no secrets; compilers and headers come from the config.',
+  },
+  LIBRARY_INSTALL_TIMEOUT: {
+    ...user,
+    exitCode: 65,
+    meaning: 'An install took more time than it may.',
+    hint: 'Raise the setting libraries.timeoutMs if that much time is meant.',
+  },
+  LIBRARY_DOWNLOAD_FAILED: {
+    ...upstream,
+    retryable: false,
+    exitCode: 76,
+    meaning: 'A registry does not have a package that a lock file names.',
+    hint: 'Make the lock file anew: the package may have been withdrawn.',
+  },
   UNSIGNED_PATH: {
     ...upstream,
     retryable: false,

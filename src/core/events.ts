@@ -6,7 +6,7 @@ import type { ErrorReport } from './errors.ts';
 
 /** The stages of the flow, in order; then what is done to the store besides. */
 export type Phase =
-  'read' | 'lock' | 'evaluate' | 'build' | 'materialise' | 'start' | 'copy' | 'collect' | 'push' | 'pull';
+  'read' | 'lock' | 'evaluate' | 'build' | 'libraries' | 'materialise' | 'start' | 'copy' | 'collect' | 'push' | 'pull';
 
 export type BerthEvent =
   | { readonly type: 'phase.started'; readonly phase: Phase; readonly detail?: string }

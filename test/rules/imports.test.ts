@@ -43,6 +43,7 @@ const behindPorts: Record<string, readonly string[]> = {
   commander: ['cli'],
   libsql: ['nix', 'environment'],
   'prom-client': ['daemon'],
+  '@peculiar/x509': ['libraries'],
 };
 
 interface Import {

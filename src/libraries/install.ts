@@ -1,0 +1,186 @@
+/**
+ * Makes one library tree: the packages that the lock names are downloaded and checked, the manager's own install runs in a
+ * sandbox with them, install scripts run with no network, and the result is frozen as a store path.
+ */
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { dirname, join, posix } from 'node:path';
+import { BerthError } from '../core/errors.ts';
+import type { Emit } from '../core/events.ts';
+import type { StorePath } from '../nix/store.ts';
+import type { InstallCommand, LibraryManager, LibraryPlan } from './library.ts';
+import type { CertificateAuthority } from './proxy/certificate-authority.ts';
+import type { DownloadCache } from './proxy/download-cache.ts';
+import { createProxy } from './proxy/proxy.ts';
+import { runInSandbox, type SandboxOptions } from './sandbox.ts';
+
+export interface InstallOptions {
+  readonly sandbox: Omit<SandboxOptions, 'workFolder' | 'folders'>;
+  readonly authority: () => Promise<CertificateAuthority>;
+  readonly downloads: DownloadCache;
+  /** Where installs work; emptied after each. */
+  readonly temporaryFolder: string;
+  /** Copies a folder into the store. */
+  readonly freeze: (folder: string, name: string, signal?: AbortSignal) => Promise<StorePath>;
+  /** Milliseconds that one command may take. */
+  readonly timeoutMs: number;
+}
+
+export interface InstallContext {
+  readonly emit: Emit;
+  readonly signal?: AbortSignal;
+}
+
+/** How many packages are downloaded at the same time, ahead of what the manager asks for. */
+const parallelDownloads = 16;
+/** Where the sandbox finds the proxy's certificate. */
+const certificatePath = '/berth/proxy.pem';
+
+/**
+ * @returns the tree's store path
+ * @throws BerthError LIBRARY_INSTALL_FAILED, LIBRARY_INSTALL_TIMEOUT, HASH_MISMATCH, REGISTRY_UNREACHABLE, REGISTRY_DENIED,
+ *   LIBRARY_DOWNLOAD_FAILED, DISK_FULL, CANCELLED
+ */
+export async function install(
+  manager: LibraryManager,
+  plan: LibraryPlan,
+  options: InstallOptions,
+  context: InstallContext,
+): Promise<StorePath> {
+  await mkdir(options.temporaryFolder, { recursive: true });
+  const folder = await mkdtemp(join(options.temporaryFolder, `${manager.name}-`));
+  const work = join(folder, 'work');
+  const own = join(folder, 'berth');
+  try {
+    await writeInputs(work, plan);
+    await mkdir(own);
+    const { certificate } = await options.authority();
+    await writeFile(join(own, 'proxy.pem'), certificate);
+    const sandbox: SandboxOptions = {
+      ...options.sandbox,
+      workFolder: work,
+      folders: { '/berth': { source: own, readOnly: true } },
+    };
+    await withDownloads(plan, options, context, async (signal, network) => {
+      for (const command of plan.fetch) await run(manager, command, sandbox, options, { ...context, signal }, network);
+    });
+    for (const command of plan.build) await run(manager, command, sandbox, options, context);
+    return await options.freeze(join(work, plan.output), `${manager.name}-libraries`, context.signal);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function writeInputs(work: string, plan: LibraryPlan): Promise<void> {
+  for (const { path, content } of plan.inputs) {
+    const normal = posix.normalize(path);
+    if (normal.startsWith('..') || posix.isAbsolute(normal)) {
+      throw new BerthError('LIBRARY_LOCK_INVALID', `The lock file names \`${path}\`, outside of its folder.`);
+    }
+    await mkdir(dirname(join(work, normal)), { recursive: true });
+    await writeFile(join(work, normal), content);
+  }
+}
+
+type Network = ReturnType<typeof createProxy>;
+
+/** Downloads ahead while the manager works; what it asks for meanwhile joins the downloads under way. */
+async function withDownloads(
+  plan: LibraryPlan,
+  options: InstallOptions,
+  { emit, signal }: InstallContext,
+  work: (signal: AbortSignal, network: Network) => Promise<void>,
+): Promise<void> {
+  const ending = new AbortController();
+  const all = signal ? AbortSignal.any([signal, ending.signal]) : ending.signal;
+  let done = 0;
+  let bytes = 0;
+  const total = plan.artifacts.length;
+  const count = (label: string, size: number): void => {
+    done += 1;
+    bytes += size;
+    emit({ type: 'progress', phase: 'libraries', unit: 'packages', done, total, label });
+  };
+  const proxy = createProxy({
+    authority: await options.authority(),
+    cache: options.downloads,
+    artifacts: plan.artifacts,
+    metadata: plan.metadata,
+  });
+  const waiting = [...plan.artifacts];
+  let fault: unknown;
+  const worker = async (): Promise<void> => {
+    for (let next = waiting.shift(); next !== undefined && !all.aborted; next = waiting.shift()) {
+      const { size } = await options.downloads.artifact(next, all);
+      count(next.label, size);
+    }
+  };
+  // The first fault ends the install: without the package it would only fail later, with less to say.
+  const downloads = Promise.all(Array.from({ length: parallelDownloads }, worker)).catch((error: unknown) => {
+    fault ??= error;
+    ending.abort();
+  });
+  try {
+    await work(all, proxy);
+    await downloads;
+  } catch (error) {
+    throw fault ?? proxy.failure ?? error;
+  } finally {
+    ending.abort();
+    proxy.close();
+    await downloads;
+  }
+  if (fault !== undefined) throw fault as Error;
+  emit({ type: 'progress', phase: 'libraries', unit: 'bytes', done: bytes, total: bytes });
+}
+
+async function run(
+  manager: LibraryManager,
+  command: InstallCommand,
+  sandbox: SandboxOptions,
+  options: InstallOptions,
+  { emit, signal }: InstallContext,
+  network?: Network,
+): Promise<void> {
+  const result = await runInSandbox(command, sandbox, {
+    ...(network ? { network: (listening) => network.serve(listening) } : {}),
+    variables: (port) => (port === undefined ? {} : proxyVariables(port)),
+    onLine: (line) => emit({ type: 'log', phase: 'libraries', line }),
+    timeoutMs: options.timeoutMs,
+    ...(signal ? { signal } : {}),
+  });
+  if (result.code === 0) return;
+  const when = network ? '' : ' while building without a network';
+  throw new BerthError(
+    'LIBRARY_INSTALL_FAILED',
+    `\`${command.argv.join(' ')}\` failed${when} with status ${result.code ?? 'unknown'}.`,
+    { details: { manager: manager.name, log: result.tail.join('\n') } },
+  );
+}
+
+/** Each client has its own name for the authority that it trusts. */
+function proxyVariables(port: number): Record<string, string> {
+  const proxy = `http://127.0.0.1:${port}`;
+  const variables: Record<string, string> = {};
+  for (const name of [
+    'HTTP_PROXY',
+    'HTTPS_PROXY',
+    'http_proxy',
+    'https_proxy',
+    'npm_config_proxy',
+    'npm_config_https_proxy',
+  ]) {
+    variables[name] = proxy;
+  }
+  for (const name of [
+    'SSL_CERT_FILE',
+    'NODE_EXTRA_CA_CERTS',
+    'npm_config_cafile',
+    'PIP_CERT',
+    'REQUESTS_CA_BUNDLE',
+    'CARGO_HTTP_CAINFO',
+    'CURL_CA_BUNDLE',
+  ]) {
+    variables[name] = certificatePath;
+  }
+  return variables;
+}

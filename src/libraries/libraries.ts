@@ -1,0 +1,169 @@
+/**
+ * Libraries of programming languages: from a lock file to one read-only tree, made once for each key however many
+ * environments, configs and callers ask.
+ */
+import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Digest } from '../core/digest.ts';
+import { BerthError } from '../core/errors.ts';
+import { SingleFlight } from '../core/single-flight.ts';
+import { physicalPath, type Store, type StorePath } from '../nix/store.ts';
+import { findProgram } from './find-program.ts';
+import { install, type InstallContext, type InstallOptions } from './install.ts';
+import type { LibraryManager, LibraryPackage, LibraryPlace, ManagerContext, ManagerName } from './library.ts';
+import { runInSandbox, type InstallEnvironment } from './sandbox.ts';
+import { treeKey } from './tree-key.ts';
+
+/** A tree that is in the store. */
+export interface LibraryTree {
+  readonly manager: ManagerName;
+  readonly key: Digest;
+  readonly storePath: StorePath;
+  readonly packages: readonly LibraryPackage[];
+}
+
+/** What is remembered of trees. */
+export interface LibraryRecords {
+  get(key: Digest): LibraryTree | undefined;
+  save(tree: LibraryTree): void;
+  /** It was used: it is kept for another while. */
+  touch(key: Digest): void;
+}
+
+export interface LibrariesOptions extends Omit<InstallOptions, 'sandbox'> {
+  readonly store: Store;
+  readonly managers: readonly LibraryManager[];
+  readonly records: LibraryRecords;
+  /** Keeps a tree from being collected. */
+  readonly root: (name: string, path: StorePath) => Promise<void>;
+  readonly busybox: string;
+  readonly hostPath: string;
+  readonly system: string;
+}
+
+export interface LibraryRequest {
+  /** `npm`, `python`, … as the config names it. */
+  readonly manager: string;
+  /** Absolute path on the host. */
+  readonly lockFile: string;
+  readonly environment: InstallEnvironment;
+}
+
+export interface Libraries {
+  /**
+   * @returns the tree, and whether it was there
+   * @throws BerthError LIBRARY_MANAGER_UNKNOWN, LIBRARY_PROGRAM_MISSING, LIBRARY_LOCK_INVALID, what `install` throws, …
+   */
+  tree(request: LibraryRequest, context: InstallContext): Promise<{ tree: LibraryTree; cache: 'hit' | 'miss' }>;
+  /** @returns the lock files that stand in a folder, by manager: what `libraries = "auto"` means */
+  found(folder: string): Promise<Readonly<Record<string, string>>>;
+  /** @returns how a manager's trees show in a berth */
+  placeOf(manager: ManagerName): LibraryPlace;
+}
+
+export function createLibraries(options: LibrariesOptions): Libraries {
+  const { store, records } = options;
+  const flights = new SingleFlight<Digest, LibraryTree>();
+
+  function managerNamed(name: string): LibraryManager {
+    const manager = options.managers.find((candidate) => candidate.name === name);
+    if (manager) return manager;
+    const known = options.managers.map((candidate) => candidate.name).join(', ');
+    throw new BerthError('LIBRARY_MANAGER_UNKNOWN', `There are no libraries of \`${name}\`; there are: ${known}.`);
+  }
+
+  function requirePrograms(manager: LibraryManager, { environment, lockFile }: LibraryRequest): void {
+    for (const { name, packages } of manager.programs) {
+      if (findProgram(store, environment, name) !== undefined) continue;
+      throw new BerthError('LIBRARY_PROGRAM_MISSING', `${lockFile} needs \`${name}\`, which the environment lacks.`, {
+        hint: `Add ${packages} to the config's packages.`,
+      });
+    }
+  }
+
+  async function languageVersion(
+    manager: LibraryManager,
+    environment: InstallEnvironment,
+    folder: string,
+    signal?: AbortSignal,
+  ): Promise<string | undefined> {
+    if (!manager.languageVersion) return undefined;
+    const sandbox = { store, environment, busybox: options.busybox, hostPath: options.hostPath, workFolder: folder };
+    const { code, stdout } = await runInSandbox(manager.languageVersion, sandbox, {
+      timeoutMs: 30_000,
+      ...(signal ? { signal } : {}),
+    });
+    if (code === 0) return stdout.trim();
+    throw new BerthError(
+      'LIBRARY_INSTALL_FAILED',
+      `\`${manager.languageVersion.argv.join(' ')}\` failed in the environment.`,
+    );
+  }
+  /** An interpreter's version is that of its store path, for ever. */
+  const versions = new Map<string, Promise<string | undefined>>();
+
+  async function contextOf(manager: LibraryManager, request: LibraryRequest, signal?: AbortSignal) {
+    const program = manager.languageVersion?.argv[0];
+    const path = program === undefined ? undefined : findProgram(store, request.environment, program);
+    const folder = dirname(request.lockFile);
+    const known = path === undefined ? undefined : versions.get(path);
+    const version = known ?? languageVersion(manager, request.environment, folder, signal);
+    if (path !== undefined && !known) {
+      versions.set(path, version);
+      version.catch(() => versions.delete(path));
+    }
+    const found = await version;
+    return {
+      folder,
+      lockFile: request.lockFile,
+      system: options.system,
+      ...(found === undefined ? {} : { languageVersion: found }),
+    } satisfies ManagerContext;
+  }
+
+  return {
+    async tree(request, context) {
+      const manager = managerNamed(request.manager);
+      if (!existsSync(request.lockFile)) {
+        throw new BerthError('LIBRARY_LOCK_INVALID', `The lock file ${request.lockFile} is not there.`);
+      }
+      requirePrograms(manager, request);
+      const plan = await manager.plan(await contextOf(manager, request, context.signal));
+      const key = treeKey(manager, plan, store, request.environment, options.system);
+      const known = records.get(key);
+      if (known && existsSync(physicalPath(store, known.storePath))) {
+        records.touch(key);
+        return { tree: known, cache: 'hit' };
+      }
+      const { value } = await flights.run(
+        key,
+        async (signal) => {
+          const sandbox = {
+            store,
+            environment: request.environment,
+            busybox: options.busybox,
+            hostPath: options.hostPath,
+          };
+          const storePath = await install(manager, plan, { ...options, sandbox }, { emit: context.emit, signal });
+          await options.root(`libraries-${key.slice('sha256:'.length, 'sha256:'.length + 32)}`, storePath);
+          const tree: LibraryTree = { manager: manager.name, key, storePath, packages: plan.packages };
+          records.save(tree);
+          return tree;
+        },
+        context.signal,
+      );
+      return { tree: value, cache: 'miss' };
+    },
+    async found(folder) {
+      const names = new Set(await readdir(folder));
+      const found: Record<string, string> = {};
+      for (const manager of options.managers) {
+        const name = manager.lockFiles.find((candidate) => names.has(candidate));
+        if (name !== undefined) found[manager.name] = join(folder, name);
+      }
+      return found;
+    },
+    placeOf: (name) => managerNamed(name).place,
+  };
+}

@@ -1,0 +1,97 @@
+/**
+ * The port of package managers of programming languages. A manager says what a lock file asks for, as data; the rest of
+ * this folder downloads it, runs the manager's own frozen install in a sandbox, and keeps the tree.
+ * Adapters: npm/, python/, cargo/, go/. Contract suite: library-contract.ts.
+ */
+import type { Integrity } from './integrity.ts';
+
+export type ManagerName = 'npm' | 'python' | 'cargo' | 'go';
+
+/** A file of a package that a lock names by its content. */
+export interface LockedArtifact {
+  /** Where the lock says that it is: `https://…`. */
+  readonly url: string;
+  /** The package, for people: `left-pad 1.3.0`. */
+  readonly label: string;
+  readonly integrity: Integrity;
+}
+
+/** A file that the install is given, by its path relative to the lock's folder. */
+export interface LibraryInput {
+  readonly path: string;
+  readonly content: Uint8Array;
+}
+
+/** One command of an install. */
+export interface InstallCommand {
+  readonly argv: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** What a lock file asks for, and how the manager puts it in place. */
+export interface LibraryPlan {
+  /** Everything of the project that the install reads. Its bytes are in the tree's key. */
+  readonly inputs: readonly LibraryInput[];
+  readonly artifacts: readonly LockedArtifact[];
+  /**
+   * What else may be asked for while packages are fetched, such as an index: URLs that begin so. It is not checked by a
+   * hash, so nothing that is installed may come from it.
+   */
+  readonly metadata: readonly string[];
+  /** With a network that leads to the artifacts and the metadata only. */
+  readonly fetch: readonly InstallCommand[];
+  /** With no network at all: install scripts, native add-ons. */
+  readonly build: readonly InstallCommand[];
+  /** The folder that becomes the tree, relative to the lock's folder or absolute in the sandbox. */
+  readonly output: string;
+  /** Packages, for people and for the SBOM. */
+  readonly packages: readonly LibraryPackage[];
+}
+
+export interface LibraryPackage {
+  readonly name: string;
+  readonly version: string;
+  /** Package URL (purl specification). */
+  readonly purl: string;
+}
+
+/** How a tree shows in a berth. */
+export interface LibraryPlace {
+  /** The folder in the tree, `.` for all of it. */
+  readonly folder: string;
+  /** Where it is mounted, under a writable layer of the berth's own. */
+  readonly target: string;
+  /** Variables by which the language finds it; `PATH`-like ones are put in front. */
+  readonly variables: Readonly<Record<string, string>>;
+  readonly prependPath: readonly string[];
+}
+
+export interface ManagerContext {
+  /** The lock's folder on the host. */
+  readonly folder: string;
+  readonly lockFile: string;
+  /** `x86_64-linux` */
+  readonly system: string;
+  /** Version of the interpreter or compiler, where the manager chooses artifacts by it: `3.11.2`. */
+  readonly languageVersion?: string;
+}
+
+export interface LibraryManager {
+  readonly name: ManagerName;
+  /** Names of its lock files, the preferred first; for `libraries = "auto"`. */
+  readonly lockFiles: readonly string[];
+  /** Programs that the environment must have, each with the packages that bring it, for the error's hint. */
+  readonly programs: readonly { readonly name: string; readonly packages: string }[];
+  /** Raised when an install of the same lock gives another tree. */
+  readonly version: number;
+  /** Command that prints the language's version, where `plan` needs it. */
+  readonly languageVersion?: InstallCommand;
+  readonly place: LibraryPlace;
+  /** How to keep what a user installed by hand: shown in the container. */
+  readonly keepHint: string;
+  /**
+   * Reads the lock.
+   * @throws BerthError LIBRARY_LOCK_INVALID, LIBRARY_LOCK_UNHASHED, LIBRARY_UNSUPPORTED, LIBRARY_PLATFORM
+   */
+  plan(context: ManagerContext): Promise<LibraryPlan>;
+}
