@@ -133,6 +133,7 @@ export function createProgress(options: ProgressOptions): Progress {
         break;
       case 'berth.state':
       case 'daemon.started':
+      case 'image.evicted':
       case 'daemon.stopping':
       case 'request.finished':
         break;

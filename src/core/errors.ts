@@ -326,6 +326,31 @@ export const catalogue = {
     meaning: 'A key for signatures cannot be read: another format, another algorithm, or the wrong password.',
     hint: 'Keys are ECDSA P-256: cosign.key with its password in BERTH_SIGNING_PASSWORD, or PKCS#8 in PEM.',
   },
+  BLOB_MISSING: {
+    ...system,
+    exitCode: 66,
+    meaning: 'A blob of an image is not in the store of blobs.',
+    hint: 'Build or push the image again.',
+  },
+  BLOB_CORRUPT: {
+    ...upstream,
+    exitCode: 76,
+    meaning: 'The bytes that came for a blob do not have its digest.',
+    hint: 'Send it again; check what lies between, such as a proxy.',
+  },
+  BLOBS_FULL: {
+    ...system,
+    retryable: true,
+    exitCode: 75,
+    meaning: 'The limit on the disk for images is reached, and all that is there is pinned or in use.',
+    hint: 'Raise BERTH_REGISTRY_MAX_BYTES, or see `berth images ls` and unpin or remove some.',
+  },
+  IMAGE_UNKNOWN: {
+    ...user,
+    exitCode: 66,
+    meaning: 'There is no image of that name or digest.',
+    hint: 'See `berth images ls`.',
+  },
   // Berths and engines
   BERTH_UNKNOWN: { ...user, exitCode: 66, meaning: 'There is no berth of that name or id.', hint: 'See `berth ps`.' },
   NAME_TAKEN: {

@@ -25,6 +25,13 @@ export type BerthEvent =
   | { readonly type: 'log'; readonly phase: Phase; readonly line: string }
   | { readonly type: 'warning'; readonly message: string; readonly data?: Readonly<Record<string, unknown>> }
   | { readonly type: 'berth.state'; readonly id: string; readonly name: string; readonly state: string }
+  /** An image that had to make room for others. */
+  | {
+      readonly type: 'image.evicted';
+      readonly digest: string;
+      readonly names: readonly string[];
+      readonly freedBytes: number;
+    }
   /** The daemon's own life, and the requests that it answered. */
   | { readonly type: 'daemon.started'; readonly version: string; readonly pid: number }
   | { readonly type: 'daemon.stopping'; readonly reason: string }

@@ -65,6 +65,7 @@ function levelOf(event: PublishedEvent): LogLevel {
       return 'warning';
     case 'phase.finished':
     case 'berth.state':
+    case 'image.evicted':
     case 'daemon.started':
     case 'daemon.stopping':
     case 'request.finished':

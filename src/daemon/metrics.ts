@@ -84,6 +84,7 @@ export function createMetrics(bus: EventBus, activity: Activity): Metrics {
       case 'derivation.started':
       case 'log':
       case 'daemon.started':
+      case 'image.evicted':
       case 'daemon.stopping':
         break;
     }

@@ -8,7 +8,7 @@ import { digestOf } from '../core/digest.ts';
 import { chainIds } from './chain-id.ts';
 import { imageConfigOf } from './image-config.ts';
 import { imageOf, multiPlatformImageOf } from './image.ts';
-import { blobFolder } from './layer/blob-folder.ts';
+import { diskBlobs } from './blobs/disk-blobs.ts';
 import { Compressor, frameSize } from './layer/compressor.ts';
 import { diskLayerCache, layerKey, memoryLayerCache } from './layer/layer-cache.ts';
 import { createLayerWriter } from './layer/layer-writer.ts';
@@ -38,7 +38,7 @@ function fillStore(name: string): string {
 }
 
 const writerFor = (store: string, cache = memoryLayerCache(), home = store) =>
-  createLayerWriter({ physicalStore: store, cache, compressor, blobs: blobFolder(`${home}.blobs`) });
+  createLayerWriter({ physicalStore: store, cache, compressor, blobs: diskBlobs(`${home}.blobs`) });
 
 async function bytesOf(layer: Layer): Promise<Buffer> {
   const pieces: Uint8Array[] = [];

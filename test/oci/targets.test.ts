@@ -8,7 +8,7 @@ import { pipeline } from 'node:stream/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/core/digest.ts';
 import { type Image, imageOf, multiPlatformImageOf } from '../../src/oci/image.ts';
-import { blobFolder } from '../../src/oci/layer/blob-folder.ts';
+import { diskBlobs } from '../../src/oci/blobs/disk-blobs.ts';
 import { Compressor } from '../../src/oci/layer/compressor.ts';
 import { memoryLayerCache } from '../../src/oci/layer/layer-cache.ts';
 import { createLayerWriter } from '../../src/oci/layer/layer-writer.ts';
@@ -43,7 +43,7 @@ async function makeImage(compression: Compression, architecture = 'amd64'): Prom
     physicalStore: join(folder, 'store'),
     cache: memoryLayerCache(),
     compressor,
-    blobs: blobFolder(join(folder, 'kept')),
+    blobs: diskBlobs(join(folder, 'kept')),
   });
   const layers = [
     await writer.storeLayer([`/nix/store/${hash}-one`], compression),

@@ -41,7 +41,7 @@ const behindPorts: Record<string, readonly string[]> = {
   hono: ['daemon', 'registry'],
   '@hono/node-server': ['daemon', 'registry'],
   commander: ['cli'],
-  libsql: ['nix', 'environment'],
+  libsql: ['nix', 'environment', 'registry'],
   'prom-client': ['daemon'],
   '@peculiar/x509': ['libraries'],
 };

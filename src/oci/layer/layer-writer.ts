@@ -6,11 +6,11 @@ import { createHash, type Hash } from 'node:crypto';
 import { type Digest, digestOfJson } from '../../core/digest.ts';
 import { BerthError } from '../../core/errors.ts';
 import { SingleFlight } from '../../core/single-flight.ts';
+import { type BlobStore, writeBlob } from '../blobs/blob-store.ts';
 import { type Compression, layerMediaType } from '../media-types.ts';
 import { storeEntries } from '../tar/store-entries.ts';
 import { type TarEntry, tarStream } from '../tar/tar-stream.ts';
 import { type ImageTree, treeEntries } from '../tar/tree-entries.ts';
-import type { BlobFolder } from './blob-folder.ts';
 import type { Compressor } from './compressor.ts';
 import { type Layer, type LayerRecord, layerWriterVersion } from './layer.ts';
 import { type LayerCache, layerKey } from './layer-cache.ts';
@@ -21,7 +21,7 @@ export interface LayerWriterOptions {
   readonly cache: LayerCache;
   readonly compressor: Compressor;
   /** Keeps blobs that were packed, since packing is slow. Those that are not packed are never kept: the store has them. */
-  readonly blobs: BlobFolder;
+  readonly blobs: BlobStore;
 }
 
 export interface LayerWriter {
@@ -66,7 +66,8 @@ export function createLayerWriter(options: LayerWriterOptions): LayerWriter {
       while (!(await stream.next()).done);
       size = tarSize;
     } else {
-      ({ digest, size } = await keep(stream, blobs));
+      const kept = await writeBlob(blobs, stream);
+      ({ digest, size } = kept);
     }
     const diffId = digestFrom(tarHash);
     written += 1;
@@ -133,25 +134,6 @@ async function* observed(
     if (signal?.aborted) throw new BerthError('CANCELLED', 'Writing a layer was cancelled.');
     see?.(piece);
     yield piece;
-  }
-}
-
-/** Writes a stream to the folder of blobs. */
-async function keep(stream: AsyncIterable<Uint8Array>, blobs: BlobFolder): Promise<{ digest: Digest; size: number }> {
-  const hash = createHash('sha256');
-  let size = 0;
-  const draft = await blobs.draft();
-  try {
-    for await (const piece of stream) {
-      hash.update(piece);
-      size += piece.length;
-      await draft.write(piece);
-    }
-    const digest = digestFrom(hash);
-    await draft.commit(digest);
-    return { digest, size };
-  } finally {
-    await draft.discard();
   }
 }
 

@@ -3,8 +3,9 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { canonicalJson, type Digest } from '../../core/digest.ts';
 import { writeFileAtomically } from '../../core/files.ts';
+import { blobPath, diskBlobs } from '../blobs/disk-blobs.ts';
+import { writeBlob } from '../blobs/blob-store.ts';
 import { type Image, type MultiPlatformImage, rootOf } from '../image.ts';
-import { blobFolder, blobPath } from '../layer/blob-folder.ts';
 import { mediaTypes } from '../media-types.ts';
 import { type TarEntry, tarStream } from '../tar/tar-stream.ts';
 
@@ -32,17 +33,11 @@ export async function writeOciLayout(
   options: ImageFileOptions = {},
 ): Promise<void> {
   await mkdir(folder, { recursive: true });
-  const blobs = blobFolder(folder);
+  const blobs = diskBlobs(folder);
   for (const blob of blobsOf(image, options.signal)) {
     if ((await blobs.size(blob.digest)) === blob.size) continue;
-    const draft = await blobs.draft();
-    try {
-      if (blob.content instanceof Uint8Array) await draft.write(blob.content);
-      else for await (const piece of blob.content()) await draft.write(piece);
-      await draft.commit(blob.digest);
-    } finally {
-      await draft.discard();
-    }
+    const content = blob.content instanceof Uint8Array ? [blob.content] : blob.content();
+    await writeBlob(blobs, content, blob.digest);
   }
   await writeFileAtomically(join(folder, 'oci-layout'), layoutFile);
   await writeFileAtomically(join(folder, 'index.json'), layoutIndex(image, options.tag));
