@@ -8,9 +8,8 @@
 
 #define RUN_DIRECTORY "/run/berth"
 #define AGENT_SOCKET RUN_DIRECTORY "/agent.sock"
-#define ENVIRONMENT_FILE RUN_DIRECTORY "/environment"
-#define HOOK_FILE RUN_DIRECTORY "/hook"
-#define FUNCTIONS_FILE RUN_DIRECTORY "/functions"
+#define CURRENT_LINK RUN_DIRECTORY "/current"
+#define GENERATION_PREFIX "generation-"
 #define COMMAND_FILE RUN_DIRECTORY "/command"
 #define LOG_FILE RUN_DIRECTORY "/log"
 #define EXIT_FILE RUN_DIRECTORY "/exit"
@@ -64,6 +63,16 @@ __attribute__((noreturn)) void serve_port(int connection, u16 port);
 
 /* Makes /etc show what the FHS view has there and /etc has not; removes links of an earlier view that lead nowhere. */
 void link_etc(void);
+/* The same for what a generation will have, before the switch to it: what is new is there in the moment of the switch.
+ * Until then the links lead nowhere, as if the files were not there. */
+void link_etc_ahead(u32 generation);
+
+/* The folder of the environment that a command which starts now has: of the current generation, where there are
+ * generations, else the berth's own. All that a command gets is read from the folder that this names once, so that it
+ * is of one environment however the link is switched meanwhile. */
+void environment_folder(char *path, usize size);
+/* Adds the folder of a generation, by the text of its number. */
+void add_generation_folder(struct text *path, const char *number);
 
 /* Writes the exit code of the berth's command where the host looks for it. */
 void write_exit_file(int code);

@@ -53,7 +53,8 @@ static void clean_entry(int directory, const char *name, void *context) {
 struct linking {
   int depth;
   int etc;            /* the container's folder */
-  const char *prefix; /* path of the view's folder */
+  const char *prefix; /* path of the view's folder, as the links say it */
+  int ahead;          /* of a view that is not the current one yet */
 };
 
 /* Whether the entry is a link to the minimal image's own file, which any view's takes the place of. */
@@ -89,7 +90,7 @@ static void link_entry(int view, const char *name, void *context) {
     return;
   }
   if (linking->depth == 0 && text_starts(path, FHS_ETC "/") && is_default(linking->etc, name)) {
-    replace_link(path, name);
+    if (!linking->ahead) replace_link(path, name);
     return;
   }
   /* A folder on both sides: what the container's lacks is linked one level down. The view's may itself be a link. */
@@ -97,17 +98,17 @@ static void link_entry(int view, const char *name, void *context) {
   int inner_view = (int)sys_openat(view, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
   int inner_etc = (int)sys_openat(linking->etc, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
   if (inner_view >= 0 && inner_etc >= 0) {
-    struct linking deeper = {linking->depth + 1, inner_etc, path};
+    struct linking deeper = {linking->depth + 1, inner_etc, path, linking->ahead};
     for_each_entry(inner_view, deeper.depth, link_entry, &deeper);
   }
   if (inner_view >= 0) sys_close(inner_view);
   if (inner_etc >= 0) sys_close(inner_etc);
 }
 
-static void link_folder(int etc, const char *folder) {
+static void link_folder(int etc, const char *folder, const char *prefix) {
   int from = (int)sys_open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
   if (from < 0) return;
-  struct linking linking = {0, etc, folder};
+  struct linking linking = {0, etc, prefix, folder != prefix};
   for_each_entry(from, 0, link_entry, &linking);
   sys_close(from);
 }
@@ -117,8 +118,21 @@ void link_etc(void) {
   if (etc < 0) return;
   struct cleaning cleaning = {0};
   for_each_entry(etc, 0, clean_entry, &cleaning);
-  link_folder(etc, FHS_ETC);
+  link_folder(etc, FHS_ETC, FHS_ETC);
   /* What no view has: passwd and its like of the minimal image. */
-  link_folder(etc, DEFAULT_ETC);
+  link_folder(etc, DEFAULT_ETC, DEFAULT_ETC);
+  sys_close(etc);
+}
+
+void link_etc_ahead(u32 generation) {
+  char number[16], folder[PATH_LIMIT];
+  struct text number_text = text_in(number, sizeof number);
+  struct text text = text_in(folder, sizeof folder);
+  text_add_number(&number_text, generation);
+  add_generation_folder(&text, number);
+  text_add(&text, "/fhs/etc");
+  int etc = (int)sys_open("/etc", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  if (etc < 0) return;
+  link_folder(etc, folder, FHS_ETC);
   sys_close(etc);
 }

@@ -3,8 +3,8 @@
 
 #define FILE_LIMIT (1024 * 1024)
 #define PATH_LIMIT 4096
-#define RUN_AFTER_HOOK ". " HOOK_FILE "\nexec " AGENT_PROGRAM " --exec \"$@\""
 
+static char folder[PATH_LIMIT]; /* of the environment */
 static char environment_text[FILE_LIMIT + 1];
 static char *environment[2 * MAX_VARIABLES + 32];
 static usize environment_count;
@@ -46,11 +46,20 @@ static void set_default(char *variable) {
   if (variable_of(environment, name) == NULL) set_variable(variable);
 }
 
+static const char *in_folder(const char *name) {
+  static char path[PATH_LIMIT + 16];
+  struct text text = text_in(path, sizeof path);
+  text_add(&text, folder);
+  text_add(&text, name);
+  return path;
+}
+
 static void load_environment_file(void) {
-  long length = read_file(ENVIRONMENT_FILE, environment_text, FILE_LIMIT);
+  const char *path = in_folder("/environment");
+  long length = read_file(path, environment_text, FILE_LIMIT);
   if (length == -ENOENT) return;
   if (length < 0) {
-    complain(ENVIRONMENT_FILE, length == -EFBIG ? ": larger than 1 MiB" : ": cannot be read");
+    complain(path, length == -EFBIG ? ": larger than 1 MiB" : ": cannot be read");
     sys_exit(126);
   }
   environment_text[length] = 0;
@@ -226,6 +235,7 @@ static int exists(const char *path) {
 void become_command(struct run_request *request) {
   const struct run_header *header = &request->header;
   /* Read before the user changes: the file is the berth's, not that user's. */
+  environment_folder(folder, sizeof folder);
   if (header->flags & RUN_ENVIRONMENT) load_environment_file();
   drop_to_user(header);
   for (char **variable = request->variables; *variable != NULL; variable += 1) set_variable(*variable);
@@ -239,7 +249,7 @@ void become_command(struct run_request *request) {
 
   int is_bash;
   const char *shell = find_shell(&is_bash);
-  int hook = (header->flags & RUN_HOOK) != 0 && exists(HOOK_FILE);
+  int hook = (header->flags & RUN_HOOK) != 0 && exists(in_folder("/hook"));
   char *shell_name = is_bash ? "bash" : "sh";
   static char *wrapped[MAX_ARGUMENTS + 8];
 
@@ -259,11 +269,21 @@ void become_command(struct run_request *request) {
   }
   if (!hook) exec_on_path(request->arguments, environment);
 
+  static char script[4 * PATH_LIMIT];
+  struct text text = text_in(script, sizeof script);
+  /* The environment's functions are bash's own, and often used by the hook. */
+  if (is_bash && exists(in_folder("/functions"))) {
+    text_add(&text, ". ");
+    text_add(&text, in_folder("/functions"));
+    text_add(&text, "\n");
+  }
+  text_add(&text, ". ");
+  text_add(&text, in_folder("/hook"));
+  text_add(&text, "\nexec " AGENT_PROGRAM " --exec \"$@\"");
   usize count = 0;
   wrapped[count++] = shell_name;
   wrapped[count++] = "-c";
-  /* The environment's functions are bash's own, and often used by the hook. */
-  wrapped[count++] = is_bash ? "[ ! -r " FUNCTIONS_FILE " ] || . " FUNCTIONS_FILE "\n" RUN_AFTER_HOOK : RUN_AFTER_HOOK;
+  wrapped[count++] = script;
   wrapped[count++] = "berth";
   for (char **argument = request->arguments; *argument != NULL; argument += 1) wrapped[count++] = *argument;
   wrapped[count] = NULL;

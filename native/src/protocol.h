@@ -18,7 +18,7 @@
 /* Requests, client to agent; the first frame of a connection. */
 #define FRAME_RUN 'R'
 #define FRAME_PING 'P'
-#define FRAME_REFRESH 'L'
+#define FRAME_REFRESH 'L' /* nothing: the view was switched; u32 generation: it is about to be */
 #define FRAME_CONNECT 'C' /* u16 port */
 #define FRAME_STOP 'K'    /* u32 grace in milliseconds */
 

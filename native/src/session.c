@@ -450,7 +450,8 @@ void serve_connection(int connection_fd, int signal_fd, int control, int command
       sys_exit(0);
     }
     case FRAME_REFRESH:
-      link_etc();
+      if (length == 4) link_etc_ahead(get_u32((u8 *)payload));
+      else link_etc();
       send_frame(connection, FRAME_OK, NULL, 0);
       sys_exit(0);
     case FRAME_CONNECT:

@@ -64,13 +64,23 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: 'add',
-    summary: 'Write packages into a config',
+    summary: 'Write packages into a config, and give them to its berths',
     load: async () => (await import('./commands/add.ts')).addCommand,
   },
   {
     name: 'remove',
-    summary: 'Take packages out of a config',
+    summary: 'Take packages out of a config, and from its berths',
     load: async () => (await import('./commands/remove.ts')).removeCommand,
+  },
+  {
+    name: 'history',
+    summary: 'List the environments that a berth had',
+    load: async () => (await import('./commands/history.ts')).historyCommand,
+  },
+  {
+    name: 'rollback',
+    summary: 'Give a berth an earlier environment again',
+    load: async () => (await import('./commands/rollback.ts')).rollbackCommand,
   },
   {
     name: 'seed',

@@ -11,7 +11,7 @@ interface Words {
   readonly arguments: 'berths' | 'folders' | 'none';
 }
 
-const takesBerths = new Set(['exec', 'logs', 'stop', 'start', 'rm']);
+const takesBerths = new Set(['exec', 'logs', 'stop', 'start', 'rm', 'history', 'rollback']);
 
 /** @param program with all commands loaded */
 export function completionScript(shell: CompletionShell, program: Command): string {

@@ -132,6 +132,7 @@ export function createProgress(options: ProgressOptions): Progress {
         clear();
         break;
       case 'berth.state':
+      case 'berth.switched':
       case 'daemon.started':
       case 'image.evicted':
       case 'daemon.stopping':

@@ -3,12 +3,15 @@ import { BerthError, type ErrorReport } from '../core/errors.ts';
 import type { PublishedEvent } from '../core/events.ts';
 import type { Explanation } from '../environment/explain.ts';
 import type {
+  BerthHistory,
   BerthSummary,
+  EditOptions,
   EnvironmentRequest,
   EnvironmentResult,
   EphemeralBerth,
   LockResult,
   PackagesEdited,
+  RollbackResult,
   UpRequest,
   UpResult,
 } from '../environment/service.ts';
@@ -31,6 +34,11 @@ export interface CallOptions {
   readonly onEvent?: (event: PublishedEvent) => void;
   /** Aborting it cancels the work, unless others wait for the same. */
   readonly signal?: AbortSignal;
+}
+
+export interface PackagesRequest extends EditOptions {
+  readonly path: string;
+  readonly names: readonly string[];
 }
 
 export interface DaemonInfo {
@@ -63,8 +71,13 @@ export interface Client {
   explain(request: EnvironmentRequest, options?: CallOptions): Promise<Explanation>;
   lock(path: string, update: readonly string[] | undefined, options?: CallOptions): Promise<LockResult>;
   search(path: string | undefined, query: string, limit: number, options?: CallOptions): Promise<PackageMatch[]>;
-  addPackages(path: string, names: readonly string[], options?: CallOptions): Promise<PackagesEdited>;
-  removePackages(path: string, names: readonly string[], options?: CallOptions): Promise<PackagesEdited>;
+  addPackages(request: PackagesRequest, options?: CallOptions): Promise<PackagesEdited>;
+  removePackages(request: PackagesRequest, options?: CallOptions): Promise<PackagesEdited>;
+  history(nameOrId: string, options?: CallOptions): Promise<BerthHistory>;
+  /** @param to a generation; undefined: the one before */
+  rollback(nameOrId: string, to: number | undefined, options?: CallOptions): Promise<RollbackResult>;
+  /** Makes a berth follow its config until it is cancelled; tells by events. */
+  watch(request: UpRequest, options?: CallOptions): Promise<void>;
   addSeeds(request: SeedAddRequest, options?: CallOptions): Promise<SeedsAdded>;
   listSeeds(options?: CallOptions): Promise<SeedSummary[]>;
   removeSeeds(names: readonly string[], options?: CallOptions): Promise<void>;
@@ -126,8 +139,13 @@ export function createClient(transport: Transport): Client {
       const address = `/v1/packages/search?${parameters.toString()}`;
       return (await work<{ packages: PackageMatch[] }>('GET', address, undefined, options)).packages;
     },
-    addPackages: (path, names, options) => work('POST', '/v1/packages/add', { path, names }, options),
-    removePackages: (path, names, options) => work('POST', '/v1/packages/remove', { path, names }, options),
+    addPackages: (request, options) => work('POST', '/v1/packages/add', request, options),
+    removePackages: (request, options) => work('POST', '/v1/packages/remove', request, options),
+    history: (nameOrId, options) => ask('GET', `${berthPath(nameOrId)}/generations`, undefined, options),
+    rollback: (nameOrId, to, options) => work('POST', `${berthPath(nameOrId)}/rollback`, { to }, options),
+    async watch(request, options) {
+      await work('POST', '/v1/watches', request, options);
+    },
     addSeeds: (request, options) => work('POST', '/v1/seeds', request, options),
     listSeeds: async (options) => (await ask<{ seeds: SeedSummary[] }>('GET', '/v1/seeds', undefined, options)).seeds,
     async removeSeeds(names, options) {

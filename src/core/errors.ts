@@ -353,6 +353,18 @@ export const catalogue = {
   },
   // Berths and engines
   BERTH_UNKNOWN: { ...user, exitCode: 66, meaning: 'There is no berth of that name or id.', hint: 'See `berth ps`.' },
+  GENERATION_UNKNOWN: {
+    ...user,
+    exitCode: 66,
+    meaning: 'A berth has no generation of that number, or none before the one it has.',
+    hint: 'See `berth history NAME`.',
+  },
+  GENERATION_GONE: {
+    ...user,
+    exitCode: 69,
+    meaning: "An earlier environment's packages were collected, and cannot be had again.",
+    hint: 'Write what it had into the config, and run `berth up`.',
+  },
   NAME_TAKEN: {
     ...user,
     exitCode: 73,

@@ -32,6 +32,16 @@ export type BerthEvent =
       readonly names: readonly string[];
       readonly freedBytes: number;
     }
+  /** A berth has another environment: the numbers of its generations, and the packages by name. */
+  | {
+      readonly type: 'berth.switched';
+      readonly id: string;
+      readonly name: string;
+      readonly from: number;
+      readonly to: number;
+      readonly added: readonly string[];
+      readonly removed: readonly string[];
+    }
   /** The daemon's own life, and the requests that it answered. */
   | { readonly type: 'daemon.started'; readonly version: string; readonly pid: number }
   | { readonly type: 'daemon.stopping'; readonly reason: string }

@@ -17,9 +17,10 @@ import { createStorage } from '../environment/create-storage.ts';
 import { createEvaluateStep } from '../environment/evaluate-step.ts';
 import { createGarbageGuard } from '../environment/garbage-guard.ts';
 import { createGarbageCollector } from '../environment/garbage.ts';
+import { createGenerations } from '../environment/generations.ts';
 import { createNixAccess, usesNix } from '../environment/nix-access.ts';
 import { prepareHeld } from '../environment/prepare.ts';
-import { createEnvironmentRecords, openStateDatabase } from '../environment/records.ts';
+import { createEnvironmentRecords, environmentKey, openStateDatabase } from '../environment/records.ts';
 import { createSeedTransfer } from '../environment/seed-transfer.ts';
 import { createSeeds } from '../environment/seeds.ts';
 import type { BerthService, ReadyService } from '../environment/service.ts';
@@ -96,8 +97,12 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
     nixPackages: (kind) => (kind === 'debian' ? ['nix-bin'] : ['nix']),
   });
   const engines = composeEngines(settings);
+  const generations = createGenerations(database);
   const berths = createBerths({
     records: createBerthRecords(database),
+    generations,
+    keep: settings['generations.keep'],
+    environmentOf: (evaluated) => records.environment(environmentKey(evaluated)),
     store: nix.store,
     directory: join(settings.home, 'berths'),
     refreshAgent: refreshLinks,
@@ -111,6 +116,8 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
     guard,
     records,
     berths,
+    generations,
+    generationsKept: settings['generations.keep'],
     engines,
     engine: settings.engine === 'kubernetes' ? 'auto' : settings.engine,
     limits: {
@@ -160,6 +167,7 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
       records,
       storage: storageRecords,
       berths,
+      generations,
       build,
       guard,
       keepDays: settings['gc.keepDays'],

@@ -66,6 +66,7 @@ function levelOf(event: PublishedEvent): LogLevel {
     case 'phase.finished':
     case 'berth.state':
     case 'image.evicted':
+    case 'berth.switched':
     case 'daemon.started':
     case 'daemon.stopping':
     case 'request.finished':

@@ -43,6 +43,11 @@ export function createMetrics(bus: EventBus, activity: Activity): Metrics {
     labelNames: ['state'],
     registers,
   });
+  const switches = new Counter({
+    name: 'berth_switches_total',
+    help: 'Environments that a berth was given in place of another.',
+    registers,
+  });
   const failures = new Counter({
     name: 'berth_failures_total',
     help: 'Work that failed, by error code and whose fault it was.',
@@ -72,6 +77,9 @@ export function createMetrics(bus: EventBus, activity: Activity): Metrics {
         break;
       case 'berth.state':
         states.inc({ state: event.state });
+        break;
+      case 'berth.switched':
+        switches.inc();
         break;
       case 'failed':
         failures.inc({ code: event.error.code, fault: event.error.fault });

@@ -1,6 +1,7 @@
 /** Results in words, as both the command and the hot path print them. */
 import { formatAge, formatBytes, formatDuration, formatTable } from '../core/format.ts';
-import type { BerthSummary, UpResult } from '../environment/service.ts';
+import { describeDifference } from '../environment/generation-difference.ts';
+import type { BerthHistory, BerthSummary, RollbackResult, SwitchReport, UpResult } from '../environment/service.ts';
 
 /** @returns what `berth up` tells people */
 export function renderUp(result: UpResult): string {
@@ -9,6 +10,7 @@ export function renderUp(result: UpResult): string {
   return [
     `${result.name} is ready (${result.id}, ${result.engine}) after ${formatDuration(timingsMs.total)}: ` +
       `${environment}, ${closure.paths} store paths, ${formatBytes(closure.bytes)}`,
+    ...(result.switched ? [`  ${renderSwitch(result.switched)}`] : []),
     `  berth exec ${result.name} -- COMMAND`,
   ].join('\n');
 }
@@ -25,4 +27,31 @@ export function renderBerths(berths: readonly BerthSummary[], now: number): stri
     berth.directory,
   ]);
   return formatTable(['NAME', 'STATE', 'ENGINE', 'ENVIRONMENT', 'PORTS', 'CREATED', 'DIRECTORY'], rows);
+}
+
+/** @returns a line about a berth that was given another environment */
+export function renderSwitch({ name, from, to, difference }: SwitchReport): string {
+  if (from === to) return `${name} has it already`;
+  return `${name} is switched: generation ${from} → ${to}${difference ? ` (${describeDifference(difference)})` : ''}`;
+}
+
+/** @returns what `berth rollback` tells people */
+export function renderRollback(result: RollbackResult): string {
+  const { name, from, to, of } = result;
+  if (from === to) return `${name} has the environment of generation ${of} already`;
+  return `${renderSwitch(result)}, that of generation ${of}; its config is as it was, and \`berth up\` goes forward again`;
+}
+
+/** @returns the table of `berth history` */
+export function renderHistory(history: BerthHistory, now: number): string {
+  const rows = history.generations.map((generation) => [
+    `${generation.current ? '*' : ' '} ${generation.number}`,
+    `${formatAge(now - Date.parse(generation.at))} ago`,
+    generation.of === null ? generation.origin : `${generation.origin} to ${generation.of}`,
+    generation.environmentDigest.slice('sha256:'.length, 'sha256:'.length + 12),
+    generation.difference ? describeDifference(generation.difference) : `${generation.packages.length} packages`,
+  ]);
+  const table = formatTable(['GENERATION', 'SINCE', 'BY', 'ENVIRONMENT', 'DIFFERENCE'], rows);
+  if (history.config !== 'differs') return table;
+  return `${table}\n${history.name} has another environment than its config says; \`berth up\` gives it that one.`;
 }

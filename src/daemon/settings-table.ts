@@ -271,6 +271,14 @@ export const settingsTable = {
     default: 3_600_000,
     meaning: 'How long all builds and downloads of one environment may take.',
   }),
+  'generations.keep': setting({
+    variable: 'BERTH_GENERATIONS_KEEP',
+    schema: before(fromText(numberFrom), z.int().check(z.minimum(1))),
+    values: 'a whole number from 1',
+    default: 10,
+    meaning:
+      'How many environments of a berth are kept for `berth rollback`, with their packages. Those that it had since it was started are kept besides, since its processes may use them.',
+  }),
   'gc.keepDays': setting({
     variable: 'BERTH_GC_KEEP_DAYS',
     schema: whole,

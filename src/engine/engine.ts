@@ -133,6 +133,11 @@ export interface Engine {
   imageConfig(digest: Digest): Promise<ImageConfig>;
   /** What the images take on disk, unpacked; absent where the engine cannot tell. */
   imageUsage?(): Promise<ImageUsage[]>;
+  /**
+   * Has these store paths in a running berth that was started with its closure only (`isolation = closure`); nothing to do
+   * for one that has the whole store. Called before a switch leads to them.
+   */
+  attach?(id: string, storePaths: readonly string[], signal?: AbortSignal): Promise<void>;
   /** Ends what the engine keeps ready for the next launch; berths go on. */
   close?(): Promise<void>;
 }

@@ -3,6 +3,7 @@ import type Database from 'libsql';
 import { z } from 'zod';
 import type { Digest } from '../core/digest.ts';
 import type { BerthSpec, Engine } from '../engine/engine.ts';
+import type { UpRequest } from './service.ts';
 
 export interface BerthRecord {
   readonly spec: BerthSpec;
@@ -14,6 +15,12 @@ export interface BerthRecord {
   /** The derivation of the environment: the garbage collector keeps what it built. */
   readonly drvPath: string;
   readonly createdAt: string;
+  /** Of its environment: see generations.ts. */
+  readonly generation: number;
+  /** The generation with which its container was started: processes in it may have any from then on. */
+  readonly startedWith: number;
+  /** What the last `up` asked for, so that a later switch of another origin asks for the same. */
+  readonly request: UpRequest;
   /** Removed when the command that it was made for has ended. */
   readonly ephemeral: boolean;
 }
@@ -21,7 +28,8 @@ export interface BerthRecord {
 export interface BerthRecords {
   find(nameOrId: string): BerthRecord | undefined;
   all(): BerthRecord[];
-  save(record: BerthRecord): void;
+  /** @param also what is recorded in the same transaction */
+  save(record: BerthRecord, also?: () => void): void;
   delete(id: string): void;
 }
 
@@ -37,8 +45,13 @@ export function createBerthRecords(database: Database.Database): BerthRecords {
   const remove = database.prepare('DELETE FROM berths WHERE id = ?');
   const toRecord = (row: unknown): BerthRecord => {
     const record = JSON.parse(rowSchema.parse(row).record) as BerthRecord;
-    // Records of before there were images do not name one.
-    return { ...record, spec: { ...record.spec, image: record.spec.image ?? null } };
+    return {
+      // Of a Berth that knew no generations yet.
+      ...{ generation: 1, startedWith: 1, request: { path: record.path } },
+      ...record,
+      // Records of before there were images do not name one.
+      spec: { ...record.spec, image: record.spec.image ?? null },
+    };
   };
   return {
     find(nameOrId) {
@@ -46,7 +59,17 @@ export function createBerthRecords(database: Database.Database): BerthRecords {
       return row === undefined ? undefined : toRecord(row);
     },
     all: () => selectAll.all().map(toRecord),
-    save: (record) => void insert.run(record.spec.id, record.spec.name, JSON.stringify(record)),
+    save(record, also) {
+      const write = () => void insert.run(record.spec.id, record.spec.name, JSON.stringify(record));
+      if (!also) {
+        write();
+        return;
+      }
+      database.transaction(() => {
+        write();
+        also();
+      })();
+    },
     delete: (id) => void remove.run(id),
   };
 }

@@ -2,18 +2,23 @@
 import { randomBytes } from 'node:crypto';
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Digest } from '../core/digest.ts';
 import { asBerthError, BerthError } from '../core/errors.ts';
 import type { Emit } from '../core/events.ts';
 import { isErrno } from '../core/files.ts';
 import { KeyedMutex } from '../core/keyed-mutex.ts';
 import type { BerthSpec, BerthState, Engine, Limits, Mount } from '../engine/engine.ts';
-import { agentSocket } from '../engine/run-directory.ts';
+import type { BerthContent } from '../materialise/generation.ts';
 import { sharedStoreMounts, writeBerthContent } from '../materialise/shared-store.ts';
+import type { EvaluatedConfig } from '../nix/evaluated-config.ts';
 import type { Store } from '../nix/store.ts';
 import { checkName, nameFor } from './berth-name.ts';
 import type { BerthRecord, BerthRecords } from './berth-records.ts';
 import type { Environment } from './environment.ts';
-import type { PublishedPort } from './service.ts';
+import { differenceOf } from './generation-difference.ts';
+import type { Generation, GenerationOrigin } from './generations.ts';
+import type { PublishedPort, UpRequest } from './service.ts';
+import { finishSwitch, switchBerth, type Switched, type SwitchOptions } from './switch-berth.ts';
 
 /** What a berth is made from. */
 export interface BerthRequest {
@@ -21,7 +26,11 @@ export interface BerthRequest {
   readonly path: string;
   readonly directory: string;
   readonly environment: Environment;
-  readonly drvPath: string;
+  readonly evaluated: EvaluatedConfig;
+  readonly configDigest: Digest;
+  readonly origin: GenerationOrigin;
+  /** Of a rollback: the generation that it leads back to. */
+  readonly of?: number;
   readonly limits: Limits;
   readonly network: BerthSpec['network'];
   readonly ports: readonly PublishedPort[];
@@ -31,20 +40,34 @@ export interface BerthRequest {
   readonly variables: Readonly<Record<string, string>>;
   readonly command: readonly string[] | null;
   readonly ephemeral: boolean;
+  /** What was asked for: see BerthRecord. */
+  readonly asked: UpRequest;
 }
 
-export interface BerthsOptions {
-  readonly records: BerthRecords;
+export interface BerthsOptions extends SwitchOptions {
   readonly store: Store;
   /** Holds a folder for each berth. */
   readonly directory: string;
-  /** Tells the agent that its FHS link was switched. */
-  readonly refreshAgent: (agentSocket: string) => Promise<void>;
+  /** @returns the environment of an evaluation, where it is still known */
+  readonly environmentOf: (evaluated: EvaluatedConfig) => Environment | undefined;
+}
+
+/** A berth after `up`, and from what it was switched where it was there and had another environment. */
+export interface Upped {
+  readonly record: BerthRecord;
+  readonly switched: Switched | null;
 }
 
 export interface Berths {
   /** Makes the berth of the request, or gives the running one of that name the request's environment. */
-  up(engine: Engine, request: BerthRequest, context: { emit: Emit; signal?: AbortSignal }): Promise<BerthRecord>;
+  up(engine: Engine, request: BerthRequest, context: { emit: Emit; signal?: AbortSignal }): Promise<Upped>;
+  /** Gives a berth that is there, of whatever kind, the request's environment. */
+  refit(
+    engine: Engine,
+    record: BerthRecord,
+    request: BerthRequest,
+    context: { emit: Emit; signal?: AbortSignal },
+  ): Promise<Upped>;
   find(nameOrId: string): BerthRecord;
   all(): BerthRecord[];
   start(engine: Engine, record: BerthRecord, context: { emit: Emit; signal?: AbortSignal }): Promise<void>;
@@ -58,10 +81,21 @@ export interface Berths {
 }
 
 export function createBerths(options: BerthsOptions): Berths {
-  const { records, store } = options;
+  const { generations, store } = options;
+  const records: BerthRecords = {
+    ...options.records,
+    save(record, also) {
+      if (record.ephemeral) {
+        ephemeral.set(record.spec.id, record);
+        also?.();
+      } else options.records.save(record, also);
+    },
+  };
   // Ephemeral berths end with their command, so they are not worth a write to the disk: what a crash leaves of them the
   // engine lists and the daemon removes when it starts.
   const ephemeral = new Map<string, BerthRecord>();
+  // Of ephemeral ones, whose first environment is recorded only when they get a second.
+  const firsts = new Map<string, Generation>();
   const mutex = new KeyedMutex<string>();
 
   const find = (nameOrId: string) =>
@@ -70,6 +104,7 @@ export function createBerths(options: BerthsOptions): Berths {
     [...ephemeral.values()].find((record) => record.spec.name === nameOrId);
 
   function describe(request: BerthRequest, id: string, name: string): BerthRecord {
+    const generation = request.ephemeral ? 1 : generations.next(name);
     const spec: BerthSpec = {
       id,
       name,
@@ -89,21 +124,41 @@ export function createBerths(options: BerthsOptions): Berths {
       path: request.path,
       directory: request.directory,
       environmentDigest: request.environment.digest,
-      drvPath: request.drvPath,
+      drvPath: request.evaluated.drvPath,
       createdAt: new Date().toISOString(),
       ephemeral: request.ephemeral,
+      generation,
+      startedWith: generation,
+      request: request.asked,
     };
   }
 
+  function contentOf({ environment, variables, command }: BerthRequest): BerthContent {
+    const { shellHook, functions, fhs } = environment;
+    return { variables: { ...environment.variables, ...variables }, shellHook, functions, fhs, command };
+  }
+
   function writeContent(record: BerthRecord, request: BerthRequest): void {
-    const { environment } = request;
-    writeBerthContent(record.spec.runDirectory, {
-      variables: { ...environment.variables, ...request.variables },
-      shellHook: environment.shellHook,
-      functions: environment.functions,
-      fhs: environment.fhs,
-      command: request.command,
-    });
+    writeBerthContent(record.spec.runDirectory, contentOf(request), record.generation);
+  }
+
+  function generationOf(record: BerthRecord, request: BerthRequest, before: Generation | undefined): Generation {
+    const { environment, evaluated, configDigest, origin, of } = request;
+    return {
+      number: record.generation,
+      at: new Date().toISOString(),
+      origin,
+      ...(of === undefined ? {} : { of }),
+      environmentDigest: environment.digest,
+      configDigest,
+      evaluated,
+      difference: before
+        ? differenceOf(
+            { packages: before.evaluated.packages, variables: options.environmentOf(before.evaluated)?.variables },
+            { packages: evaluated.packages, variables: environment.variables },
+          )
+        : null,
+    };
   }
 
   async function launch(
@@ -116,12 +171,15 @@ export function createBerths(options: BerthsOptions): Berths {
     const record = { ...describe(request, id, name), engine: engine.name };
     writeContent(record, request);
     // Recorded before it is started: whatever happens then, the berth is known and can be removed.
-    if (request.ephemeral) ephemeral.set(id, record);
-    else records.save(record);
+    if (request.ephemeral) {
+      ephemeral.set(id, record);
+      firsts.set(id, generationOf(record, request, undefined));
+    } else records.save(record, () => generations.save(name, generationOf(record, request, generations.of(name)[0])));
     try {
       await engine.launch(record.spec, context.signal);
     } catch (error) {
       await engine.remove(id);
+      if (!record.ephemeral) generations.delete(name, record.generation);
       forget(record);
       throw error;
     }
@@ -131,8 +189,41 @@ export function createBerths(options: BerthsOptions): Berths {
 
   function forget(record: BerthRecord): void {
     ephemeral.delete(record.spec.id);
+    firsts.delete(record.spec.id);
     if (!record.ephemeral) records.delete(record.spec.id);
     rmSync(join(options.directory, record.spec.id), { recursive: true, force: true });
+  }
+
+  /**
+   * Makes the berth anew where it can't become what is asked for: other mounts, ports, network, command, engine or image.
+   * Where that fails, the old one is started again.
+   */
+  async function relaunch(
+    engine: Engine,
+    known: BerthRecord,
+    request: BerthRequest,
+    context: { emit: Emit; signal?: AbortSignal },
+  ): Promise<Upped> {
+    await engine.remove(known.spec.id);
+    records.delete(known.spec.id);
+    let record: BerthRecord;
+    try {
+      record = await launch(engine, request, known.spec.name, context);
+    } catch (error) {
+      records.save(known);
+      if (known.engine === engine.name) {
+        await engine.launch(known.spec).catch((again: unknown) => {
+          const why = asBerthError(again).message;
+          context.emit({ type: 'warning', message: `${known.spec.name} could not be started again as it was: ${why}` });
+        });
+      }
+      throw error;
+    }
+    rmSync(join(options.directory, known.spec.id), { recursive: true, force: true });
+    generations.trim(record.spec.name, options.keep, record.startedWith);
+    const difference = generations.of(record.spec.name)[0]?.difference ?? null;
+    if (known.environmentDigest === record.environmentDigest) return { record, switched: null };
+    return told({ record, switched: { from: known.generation, to: record.generation, difference } }, context.emit);
   }
 
   /** Gives a berth another environment; running processes keep what they have. */
@@ -142,8 +233,7 @@ export function createBerths(options: BerthsOptions): Berths {
     request: BerthRequest,
     state: BerthState,
     context: { emit: Emit; signal?: AbortSignal },
-  ): Promise<BerthRecord> {
-    const sameEnvironment = known.environmentDigest === request.environment.digest;
+  ): Promise<Upped> {
     const fits =
       JSON.stringify([known.spec.mounts, known.spec.ports, known.spec.network, known.spec.command]) ===
       JSON.stringify([
@@ -152,44 +242,85 @@ export function createBerths(options: BerthsOptions): Berths {
         request.network,
         request.command,
       ]);
-    if (!fits || known.engine !== engine.name) {
-      await engine.remove(known.spec.id);
-      forget(known);
-      return launch(engine, request, known.spec.name, context);
-    }
+    if (!fits || known.engine !== engine.name) return relaunch(engine, known, request, context);
+
+    const running = state.state === 'running';
+    const hasIt = known.environmentDigest === request.environment.digest;
+    const generation = hasIt ? known.generation : Math.max(generations.next(known.spec.name), known.generation + 1);
     const record: BerthRecord = {
       ...known,
       spec: { ...known.spec, limits: request.limits },
       environmentDigest: request.environment.digest,
-      drvPath: request.drvPath,
+      drvPath: request.evaluated.drvPath,
+      generation,
+      startedWith: running ? known.startedWith : generation,
+      request: request.asked,
     };
-    if (!sameEnvironment || state.state !== 'running') writeContent(record, request);
-    if (state.state !== 'running') {
-      await engine.start(record.spec, context.signal);
-    } else {
-      if (!sameEnvironment) await options.refreshAgent(agentSocket(record.spec.runDirectory));
-      if (JSON.stringify(known.spec.limits) !== JSON.stringify(request.limits)) {
-        await engine.setLimits(record.spec.id, request.limits);
+    let switched: Switched | null = null;
+    if (!hasIt) {
+      // Of a berth with only its closure: the new paths must be there before anything leads to them.
+      if (running) await engine.attach?.(record.spec.id, request.environment.closure.paths, context.signal);
+      const before = firsts.get(known.spec.id);
+      if (before) {
+        generations.save(known.spec.name, before);
+        firsts.delete(known.spec.id);
       }
+      const next = generationOf(record, request, generations.of(known.spec.name)[0]);
+      switched = await switchBerth({ ...options, records }, known, record, next, contentOf(request), running);
+    } else if (JSON.stringify(known) !== JSON.stringify(record)) records.save(record);
+
+    if (!running) {
+      if (hasIt) writeContent(record, request);
+      await engine.start(record.spec, context.signal);
+    } else if (JSON.stringify(known.spec.limits) !== JSON.stringify(request.limits)) {
+      await engine.setLimits(record.spec.id, request.limits);
     }
-    if (JSON.stringify(known) !== JSON.stringify(record)) records.save(record);
     context.emit({ type: 'berth.state', id: record.spec.id, name: record.spec.name, state: 'running' });
-    return record;
+    return told({ record, switched }, context.emit);
+  }
+
+  function told(upped: Upped, emit: Emit): Upped {
+    const { record, switched } = upped;
+    if (!switched) return upped;
+    const { from, to, difference } = switched;
+    const names = (packages: readonly { readonly name: string }[] = []) => packages.map(({ name }) => name);
+    emit({
+      ...{ type: 'berth.switched', id: record.spec.id, name: record.spec.name, from, to },
+      added: names(difference?.added),
+      removed: names(difference?.removed),
+    });
+    return upped;
   }
 
   return {
     async up(engine, request, context) {
-      if (request.ephemeral) return launch(engine, request, `run-${randomBytes(4).toString('hex')}`, context);
+      const launched = async (name: string) => ({
+        record: await launch(engine, request, name, context),
+        switched: null,
+      });
+      if (request.ephemeral) return launched(`run-${randomBytes(4).toString('hex')}`);
       const name =
         request.name === undefined
           ? nameFor(request.directory, (taken) => records.find(taken)?.directory)
           : checkName(request.name);
       return mutex.run(name, async () => {
         const known = records.find(name);
-        if (known === undefined) return launch(engine, request, name, context);
+        if (known === undefined) {
+          // What an earlier berth of this name had is not this one's.
+          generations.deleteAll(name);
+          return launched(name);
+        }
         if (known.directory !== request.directory) {
           throw new BerthError('NAME_TAKEN', `The berth ${name} belongs to ${known.directory}.`);
         }
+        return refit(engine, known, request, await engine.inspect(known.spec.id), context);
+      });
+    },
+    async refit(engine, record, request, context) {
+      return mutex.run(record.spec.name, async () => {
+        // As it is now: it may have been removed or switched meanwhile.
+        const known = find(record.spec.id);
+        if (!known) throw new BerthError('BERTH_UNKNOWN', `There is no berth \`${record.spec.name}\` any more.`);
         return refit(engine, known, request, await engine.inspect(known.spec.id), context);
       });
     },
@@ -203,6 +334,8 @@ export function createBerths(options: BerthsOptions): Berths {
       await mutex.run(record.spec.name, async () => {
         if ((await engine.inspect(record.spec.id)).state === 'running') return;
         await engine.start(record.spec, context.signal);
+        // Nothing runs any more that could have an earlier one.
+        if (record.startedWith !== record.generation) records.save({ ...record, startedWith: record.generation });
         context.emit({ type: 'berth.state', id: record.spec.id, name: record.spec.name, state: 'running' });
       });
     },
@@ -210,6 +343,8 @@ export function createBerths(options: BerthsOptions): Berths {
     async remove(engine, record) {
       await mutex.run(record.spec.name, async () => {
         await engine.remove(record.spec.id);
+        // One that never got another environment has none recorded.
+        if (!firsts.has(record.spec.id)) generations.deleteAll(record.spec.name);
         forget(record);
       });
     },
@@ -224,7 +359,10 @@ export function createBerths(options: BerthsOptions): Berths {
             for (const id of await engine.list()) {
               if (!isKnown(id)) await engine.remove(id);
             }
-            for (const record of own) await engine.adopt(record.spec);
+            for (const record of own) {
+              finishSwitch(record);
+              await engine.adopt(record.spec);
+            }
           } catch (error) {
             // An engine that is away now must not keep the daemon from serving the others.
             const why = asBerthError(error).message;
@@ -232,6 +370,7 @@ export function createBerths(options: BerthsOptions): Berths {
           }
         }),
       );
+      for (const name of generations.berths()) if (find(name) === undefined) generations.deleteAll(name);
       for (const name of readdirIfThere(options.directory)) {
         if (!isKnown(name)) rmSync(join(options.directory, name), { recursive: true, force: true });
       }

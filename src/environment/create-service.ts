@@ -9,20 +9,25 @@ import type { BerthSpec, BerthState, Engine, Limits } from '../engine/engine.ts'
 import { agentSocket } from '../engine/run-directory.ts';
 import { readBerthLog } from './berth-log.ts';
 import type { BerthRecord } from './berth-records.ts';
-import type { Berths } from './berths.ts';
+import type { Berths, Upped } from './berths.ts';
 import type { BuildStep } from './build-step.ts';
+import { createSwitching, reportOf, type Wanted } from './create-switching.ts';
+import type { Environment } from './environment.ts';
 import type { EvaluateStep } from './evaluate-step.ts';
 import { explainStages } from './explain.ts';
 import type { GarbageGuard } from './garbage-guard.ts';
+import type { GenerationOrigin, Generations } from './generations.ts';
 import { inPhase, prepareHeld, prepareKnown, type KnownSteps, type Prepared } from './prepare.ts';
 import { usesNix, type NixAccess } from './nix-access.ts';
 import type { EnvironmentRecords } from './records.ts';
 import type {
   BerthService,
   BerthSummary,
+  EditOptions,
   EnvironmentRequest,
   EnvironmentResult,
   EphemeralBerth,
+  PackagesEdited,
   ReadyService,
   StageTimings,
   UpRequest,
@@ -39,6 +44,9 @@ export interface ServiceOptions {
   readonly guard: GarbageGuard;
   readonly records: EnvironmentRecords;
   readonly berths: Berths;
+  readonly generations: Generations;
+  /** How many of a berth its history shows. */
+  readonly generationsKept: number;
   /** The engines there are, the preferred one first. */
   readonly engines: readonly Engine[];
   /** The setting `engine`. */
@@ -100,48 +108,71 @@ export function createService(options: ServiceOptions): BerthService & { readonl
     return prepared && { prepared, total };
   }
 
-  /** The way from a path to a running berth, shared by `up` and `run`. */
-  async function launch(request: UpRequest, context: WorkContext, ephemeral: boolean, known?: Known) {
-    const total = known?.total ?? stopwatch();
-    if (request.mode === 'image' || request.mode === 'registry') {
-      throw new BerthError('MODE_UNSUPPORTED', `Mode ${request.mode} is not there yet.`);
-    }
-    const engine = await chooseEngine(request.engine, context.signal);
-    const prepared = known?.prepared ?? (await prepareHeld(request, context, steps, guard));
-    const materialised = await inPhase('materialise', context.emit, async () => ({
-      access: request.withNix ? await options.nixAccess() : { mounts: [], variables: {} },
-    }));
-    const started = await inPhase('start', context.emit, async () => ({
-      record: await berths.up(
-        engine,
-        {
-          name: request.name,
-          path: request.path,
-          directory: prepared.config.directory,
-          environment: prepared.environment,
-          drvPath: prepared.evaluated.drvPath,
-          limits: { ...options.limits, ...request.limits },
-          network: request.network ?? options.networkOf(engine.name),
-          ports: request.ports ?? (ephemeral ? [] : samePorts(prepared)),
-          mounts: materialised.value.access.mounts,
-          variables: materialised.value.access.variables,
-          command: ephemeral ? null : prepared.environment.command,
-          ephemeral,
-        },
-        context,
-      ),
-    }));
-    const timingsMs: StageTimings = {
-      ...prepared.timingsMs,
-      materialise: materialised.ms,
-      start: started.ms,
-      total: total(),
-    };
-    return { record: started.value.record, engine, prepared, timingsMs };
+  function checkMode(mode: UpRequest['mode']): void {
+    if (mode !== 'image' && mode !== 'registry') return;
+    throw new BerthError('MODE_UNSUPPORTED', `Mode ${mode} is not there yet.`);
   }
 
-  async function up(request: UpRequest, context: WorkContext, known?: Known): Promise<UpResult> {
-    const { record, engine, prepared, timingsMs } = await guard.using(() => launch(request, context, false, known));
+  /** The way from a path to a running berth, shared by `up` and `run`. */
+  async function launch(
+    request: UpRequest,
+    context: WorkContext,
+    how: { readonly ephemeral: boolean; readonly origin: GenerationOrigin },
+    known?: Known,
+  ) {
+    const total = known?.total ?? stopwatch();
+    checkMode(request.mode);
+    const engine = await chooseEngine(request.engine, context.signal);
+    const prepared = known?.prepared ?? (await prepareHeld(request, context, steps, guard));
+    const wanted = { ...wantedOf(prepared), origin: how.origin };
+    const placed = await place(engine, request, prepared.config.directory, wanted, how.ephemeral, context);
+    const timingsMs: StageTimings = { ...prepared.timingsMs, ...placed.timingsMs, total: total() };
+    return { ...placed.upped, engine, prepared, timingsMs };
+  }
+
+  /** Gives an environment to a new berth, or to the one that is there. */
+  async function place(
+    engine: Engine,
+    request: UpRequest,
+    directory: string,
+    wanted: Wanted,
+    ephemeral: boolean,
+    context: WorkContext,
+    onto?: BerthRecord,
+  ) {
+    const { environment } = wanted;
+    const materialised = await inPhase('materialise', context.emit, async () =>
+      request.withNix ? await options.nixAccess() : { mounts: [], variables: {} },
+    );
+    const started = await inPhase('start', context.emit, () => {
+      const berth = {
+        ...wanted,
+        name: request.name,
+        path: request.path,
+        directory,
+        limits: { ...options.limits, ...request.limits },
+        network: request.network ?? options.networkOf(engine.name),
+        ports: request.ports ?? (ephemeral ? [] : samePorts(environment)),
+        mounts: materialised.value.mounts,
+        variables: materialised.value.variables,
+        command: ephemeral ? null : environment.command,
+        ephemeral,
+        asked: request,
+      };
+      return onto ? berths.refit(engine, onto, berth, context) : berths.up(engine, berth, context);
+    });
+    return { upped: started.value, timingsMs: { materialise: materialised.ms, start: started.ms } };
+  }
+
+  async function up(
+    request: UpRequest,
+    context: WorkContext,
+    known?: Known,
+    origin: GenerationOrigin = 'up',
+  ): Promise<UpResult> {
+    const how = { ephemeral: false, origin };
+    const launched = await guard.using(() => launch(request, context, how, known));
+    const { record, switched, engine, prepared, timingsMs } = launched;
     const { environment } = prepared;
     return {
       name: record.spec.name,
@@ -154,12 +185,44 @@ export function createService(options: ServiceOptions): BerthService & { readonl
       imageDigest: null,
       cache: prepared.cache,
       closure: { paths: environment.closure.paths.length, bytes: environment.closure.bytes },
+      generation: record.generation,
+      switched: switched && reportOf({ record, switched }),
       timingsMs,
     };
   }
 
+  const isRunning = async (record: BerthRecord) => (await stateOf(record)).state === 'running';
+
+  /** Gives a berth that is there an environment, with all else as it was asked for. */
+  async function fit(record: BerthRecord, wanted: Wanted, context: WorkContext): Promise<Upped> {
+    const request = { ...record.request, name: record.spec.name };
+    const engine = engineNamed(record.engine);
+    return (await place(engine, request, record.directory, wanted, record.ephemeral, context, record)).upped;
+  }
+
+  const switching = createSwitching({
+    berths,
+    generations: options.generations,
+    evaluate,
+    build,
+    guard,
+    findConfig: options.findConfig,
+    sourcesOf: (config) => [...new Set(Object.values(locks.read(config)).map(({ kind }) => kind))],
+    keep: options.generationsKept,
+    isRunning,
+    refresh: (record, origin, context) =>
+      guard.using(async () => {
+        const prepared = await prepareHeld(record.request, context, steps, guard);
+        return fit(record, { ...wantedOf(prepared), origin }, context);
+      }),
+    fit,
+    up: (request, origin, context) => up(request, context, undefined, origin),
+  });
+
   async function run(request: UpRequest, context: WorkContext, known?: Known): Promise<EphemeralBerth> {
-    const { record, prepared, timingsMs } = await guard.using(() => launch(request, context, true, known));
+    const { record, prepared, timingsMs } = await guard.using(() =>
+      launch(request, context, { ephemeral: true, origin: 'up' }, known),
+    );
     return {
       id: record.spec.id,
       name: record.spec.name,
@@ -286,16 +349,27 @@ export function createService(options: ServiceOptions): BerthService & { readonl
     async search(path, query, limit, context) {
       return locks.search(path === undefined ? undefined : configIfThere(path), query, limit, context);
     },
-    async addPackages(path, names, context) {
-      const config = options.findConfig(path);
-      await locks.require(config, names, context);
-      return { file: config.file, names: await options.editPackages(config, 'add', names) };
-    },
-    async removePackages(path, names) {
-      const config = options.findConfig(path);
-      return { file: config.file, names: await options.editPackages(config, 'remove', names) };
-    },
+    addPackages: (path, names, context, edit) => editPackages('add', path, names, context, edit),
+    removePackages: (path, names, context, edit) => editPackages('remove', path, names, context, edit),
+    // What throws in here rejects.
+    history: async (nameOrId) => Promise.resolve(switching.history(nameOrId)),
+    rollback: switching.rollback,
+    watch: switching.watch,
   };
+
+  async function editPackages(
+    edit: 'add' | 'remove',
+    path: string,
+    names: readonly string[],
+    context: WorkContext,
+    { noSwitch = false }: EditOptions = {},
+  ): Promise<PackagesEdited> {
+    const config = options.findConfig(path);
+    if (edit === 'add') await locks.require(config, names, context);
+    const edited = await options.editPackages(config, edit, names);
+    const switched = noSwitch ? [] : await switching.switchBerthsOf(config, edit, context);
+    return { file: config.file, names: edited, switched };
+  }
 
   /** A search works in any folder; one with a config searches what its lock says. */
   function configIfThere(path: string): ConfigFile | undefined {
@@ -309,6 +383,10 @@ export function createService(options: ServiceOptions): BerthService & { readonl
 }
 
 /** The config's ports, each published under its own number. */
-function samePorts(prepared: Prepared): BerthSpec['ports'] {
-  return prepared.environment.ports.map((port) => ({ host: port, container: port }));
+function samePorts(environment: Environment): BerthSpec['ports'] {
+  return environment.ports.map((port) => ({ host: port, container: port }));
+}
+
+function wantedOf({ environment, evaluated, configDigest }: Prepared): Omit<Wanted, 'origin'> {
+  return { environment, evaluated, configDigest };
 }

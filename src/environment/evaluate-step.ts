@@ -12,6 +12,7 @@ import type { Nix } from '../nix/nix.ts';
 import type { EvaluatedConfig } from '../nix/evaluated-config.ts';
 import { checkTrace } from '../nix/observe.ts';
 import type { SourceKind } from '../nix/prepared-source.ts';
+import type { ReadTrace } from '../nix/read-trace.ts';
 import type { LockedSource } from '../sources/source.ts';
 import type { BuildStep } from './build-step.ts';
 import type { Evaluated } from './prepare.ts';
@@ -36,6 +37,8 @@ export interface EvaluateStep {
   readonly run: (config: ConfigFile, request: EnvironmentRequest, context: WorkContext) => Promise<Evaluated>;
   /** @returns what an earlier evaluation gave, when it would give the same now and is built; it then counts as used */
   known(config: ConfigFile, request: EnvironmentRequest): EvaluatedConfig | undefined;
+  /** @returns what was read when the config was evaluated last by this process, or found to mean what it meant */
+  lastRead(config: ConfigFile): ReadTrace | undefined;
   /** @returns the subject of a config as its lock is now */
   subject(config: ConfigFile, request: EnvironmentRequest): Subject;
 }
@@ -46,6 +49,7 @@ const attempts = 5;
 export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
   const { nix, records, locks } = options;
   const flights = new SingleFlight<string, Evaluation>();
+  const reads = new Map<string, ReadTrace>();
 
   function subject(config: ConfigFile, request: EnvironmentRequest): Subject {
     return {
@@ -94,6 +98,7 @@ export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
 
   return {
     subject,
+    lastRead: (config) => reads.get(config.file),
     known(config, request) {
       const hit = known(subject(config, request), request.passEnv ?? {});
       if (!hit || options.reachable(hit.evaluated) !== 'built') return undefined;
@@ -110,6 +115,7 @@ export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
           hit = known(subject(config, request), variables);
         }
         if (hit) {
+          reads.set(config.file, hit.trace);
           records.touchEnvironment(environmentKey(hit.evaluated));
           return { config: hit.evaluated, sources: kindsOf(hit.subject), cache: 'hit' };
         }
@@ -123,6 +129,7 @@ export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
           (signal) => evaluate(config, request, context, signal),
           context.signal,
         );
+        reads.set(config.file, evaluation.trace);
         // What was read may have changed since, by an edit or because another's flight was joined late.
         const current = !evaluation.unstable && checkTrace(evaluation.trace, variables).same;
         if (!current && attempt < attempts) continue;

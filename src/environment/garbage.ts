@@ -12,6 +12,7 @@ import { isStorePath, type StorePath } from '../nix/store.ts';
 import type { Berths } from './berths.ts';
 import { buildingNameOf, rootNameOf, type BuildStep } from './build-step.ts';
 import type { GarbageGuard } from './garbage-guard.ts';
+import type { Generations } from './generations.ts';
 import { reachableFrom, sumOf } from './garbage-usage.ts';
 import { inPhase } from './prepare.ts';
 import type { EnvironmentRecords } from './records.ts';
@@ -26,6 +27,7 @@ export interface GarbageOptions {
   readonly records: EnvironmentRecords;
   readonly storage: StorageRecords;
   readonly berths: Berths;
+  readonly generations: Pick<Generations, 'all'>;
   readonly build: Pick<BuildStep, 'building'>;
   readonly guard: GarbageGuard;
   /** How many days an environment is kept that no berth has: the setting `gc.keepDays`. */
@@ -60,7 +62,8 @@ export function createGarbageCollector(options: GarbageOptions) {
     const recent = now() - (options.guard.inUse ? graceMs : 0);
     const before = Math.min(now() - options.keepDays * dayMs, recent);
     const berths = options.berths.all();
-    const inBerths = new Set<string>(berths.map((berth) => berth.environmentDigest));
+    const generations = options.generations.all();
+    const inBerths = new Set<string>([...berths, ...generations].map((it) => it.environmentDigest));
     const seeds = storage.seeds();
     const seeded = new Set<string>(seeds.map((seed) => seed.storePath));
     const environments = records.environments();
@@ -89,6 +92,7 @@ export function createGarbageCollector(options: GarbageOptions) {
     const needed = new Set([
       ...kept.map(({ key }) => rootNameOf(drvPathOf(key))),
       ...berths.map((berth) => rootNameOf(berth.drvPath)),
+      ...generations.map(({ evaluated }) => rootNameOf(evaluated.drvPath)),
       ...[...options.build.building()].flatMap((drvPath) => [rootNameOf(drvPath), buildingNameOf(drvPath)]),
       ...seeds.map((seed) => seedRootOf(seed.name)),
       ...keptSources.flatMap((source) => source.storePaths.map(sourceRootOf)),

@@ -6,6 +6,8 @@ import type { PackageMatch } from '../sources/source.ts';
 import type { Environment } from './environment.ts';
 import type { Explanation } from './explain.ts';
 import type { StoreHold } from './garbage-guard.ts';
+import type { GenerationDifference } from './generation-difference.ts';
+import type { GenerationOrigin } from './generations.ts';
 
 /** Handed to long work: where its events go, and when to give up. */
 export interface WorkContext {
@@ -36,6 +38,49 @@ export interface UpRequest extends EnvironmentRequest {
   readonly limits?: Partial<Limits>;
   readonly network?: 'none' | 'host' | 'bridge';
   readonly ports?: readonly PublishedPort[];
+}
+
+/** A berth that has another environment now. Where nothing was different, `from` and `to` are the same. */
+export interface SwitchReport {
+  readonly name: string;
+  readonly id: string;
+  readonly from: number;
+  readonly to: number;
+  readonly difference: GenerationDifference | null;
+}
+
+export interface GenerationSummary {
+  readonly number: number;
+  /** Whether the berth has it now. */
+  readonly current: boolean;
+  /** ISO 8601. */
+  readonly at: string;
+  readonly origin: GenerationOrigin;
+  /** Of a rollback: the generation that it led back to. */
+  readonly of: number | null;
+  readonly environmentDigest: Digest;
+  readonly configDigest: Digest;
+  readonly packages: readonly { readonly name: string; readonly version: string; readonly source: string }[];
+  /** Against the one before; null for the first. */
+  readonly difference: GenerationDifference | null;
+}
+
+export interface BerthHistory {
+  readonly name: string;
+  readonly id: string;
+  /** The number of the generation that it has. */
+  readonly current: number;
+  /** Whether that is what the config means now. `unknown`: only an evaluation could tell. */
+  readonly config: 'same' | 'differs' | 'unknown';
+  /** The newest first. */
+  readonly generations: readonly GenerationSummary[];
+}
+
+export interface RollbackResult extends SwitchReport {
+  /** The generation whose environment it has. */
+  readonly of: number;
+  readonly environmentDigest: Digest;
+  readonly ms: number;
 }
 
 export type StageCache = 'hit' | 'miss';
@@ -75,6 +120,10 @@ export interface UpResult {
   readonly imageDigest: null;
   readonly cache: CacheReport;
   readonly closure: { readonly paths: number; readonly bytes: number };
+  /** The number of the berth's environment in its history. */
+  readonly generation: number;
+  /** From what a berth that was there was switched; null for a new one, and for one that had the environment. */
+  readonly switched: SwitchReport | null;
   readonly timingsMs: StageTimings;
 }
 
@@ -116,6 +165,13 @@ export interface LockResult {
 export interface PackagesEdited {
   readonly file: string;
   readonly names: readonly string[];
+  /** The running berths of the config, which were given what it means now. */
+  readonly switched: readonly SwitchReport[];
+}
+
+export interface EditOptions {
+  /** Leaves running berths as they are. */
+  readonly noSwitch?: boolean;
 }
 
 export interface BerthService {
@@ -135,8 +191,28 @@ export interface BerthService {
   /** Locks the config's sources; `update` names those to ask upstream for again, an empty list all of them. */
   lock(path: string, options: { readonly update?: readonly string[] }, context: WorkContext): Promise<LockResult>;
   search(path: string | undefined, query: string, limit: number, context: WorkContext): Promise<PackageMatch[]>;
-  addPackages(path: string, names: readonly string[], context: WorkContext): Promise<PackagesEdited>;
-  removePackages(path: string, names: readonly string[], context: WorkContext): Promise<PackagesEdited>;
+  /** Writes packages into a config, and switches its running berths. */
+  addPackages(
+    path: string,
+    names: readonly string[],
+    context: WorkContext,
+    options?: EditOptions,
+  ): Promise<PackagesEdited>;
+  removePackages(
+    path: string,
+    names: readonly string[],
+    context: WorkContext,
+    options?: EditOptions,
+  ): Promise<PackagesEdited>;
+  history(nameOrId: string): Promise<BerthHistory>;
+  /**
+   * Gives a berth an environment that it had, without evaluating; the config stays as it is.
+   * @param options to: default the generation before
+   * @throws BerthError GENERATION_UNKNOWN, GENERATION_GONE
+   */
+  rollback(nameOrId: string, options: { readonly to?: number }, context: WorkContext): Promise<RollbackResult>;
+  /** `up`, and again each time that something which the config's evaluation read is saved. Ends when it is cancelled. */
+  watch(request: UpRequest, context: WorkContext): Promise<void>;
 }
 
 /**

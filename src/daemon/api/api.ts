@@ -13,6 +13,7 @@ import { addBerths } from './berths.ts';
 import { addDaemon, type DaemonControl } from './daemon.ts';
 import { addEnvironments } from './environments.ts';
 import { addEvents } from './events.ts';
+import { addGenerations } from './generations.ts';
 import { addHealth } from './health.ts';
 import { errorResponse, type OperationHost } from './operation.ts';
 import { addPackages } from './packages.ts';
@@ -64,6 +65,7 @@ export function createApi(dependencies: ApiDependencies): Api {
   addHealth(app, dependencies);
   addDaemon(app, dependencies);
   addBerths(app, dependencies);
+  addGenerations(app, dependencies);
   addEnvironments(app, dependencies);
   addPackages(app, dependencies);
   addStorage(app, dependencies);

@@ -17,6 +17,8 @@ export const exampleUp: UpResult = {
   imageDigest: null,
   cache,
   closure: { paths: 3, bytes: 4096 },
+  generation: 1,
+  switched: null,
   timingsMs,
 };
 
@@ -87,8 +89,21 @@ export function createFakeService(): FakeService {
       Promise.resolve({ configFile: '/p/config.nix', configDigest: digest, environmentDigest: null, stages: [] }),
     lock: () => Promise.resolve({ lockFile: '/p/berth.lock', sources: [] }),
     search: () => Promise.resolve([{ name: 'jq', version: '1.6', description: 'JSON', source: 'debian bookworm' }]),
-    addPackages: (_, names) => Promise.resolve({ file: '/p/config.nix', names: [...names] }),
-    removePackages: (_, names) => Promise.resolve({ file: '/p/config.nix', names: [...names] }),
+    addPackages: (_, names) => Promise.resolve({ file: '/p/config.nix', names: [...names], switched: [] }),
+    removePackages: (_, names) => Promise.resolve({ file: '/p/config.nix', names: [...names], switched: [] }),
+    history: async (name) => {
+      await find(name);
+      return { name, id: exampleBerth.id, current: 1, config: 'same', generations: [] };
+    },
+    rollback: async (name, { to = 1 }) => {
+      await find(name);
+      const ids = { name, id: exampleBerth.id, from: 2, to: 3, of: to };
+      return { ...ids, difference: null, environmentDigest: digest, ms: 1 };
+    },
+    watch(_, { emit, signal }) {
+      emit({ type: 'berth.switched', id: exampleBerth.id, name: 'web', from: 1, to: 2, added: ['jq'], removed: [] });
+      return new Promise((resolve) => signal?.addEventListener('abort', () => resolve(), { once: true }));
+    },
   };
   const fake = { calls, override: {} } as unknown as FakeService;
   for (const verb of Object.keys(verbs) as (keyof BerthService)[]) {

@@ -36,11 +36,12 @@ export function addPackages(app: OpenAPIHono, dependencies: ApiDependencies): vo
     method: 'post',
     path: '/v1/packages/add',
     tag,
-    summary: 'Writes packages into a config.',
+    summary: 'Writes packages into a config, and gives them to its running berths.',
     body: packagesRequestSchema,
     output: packagesEditedSchema,
     long: true,
-    work: ({ body: { path, names } }, context) => service.addPackages(path, names, context),
+    work: ({ body: { path, names, noSwitch } }, context) =>
+      service.addPackages(path, names, context, noSwitch === undefined ? {} : { noSwitch }),
   });
 
   addOperation(app, dependencies, {
@@ -48,10 +49,11 @@ export function addPackages(app: OpenAPIHono, dependencies: ApiDependencies): vo
     method: 'post',
     path: '/v1/packages/remove',
     tag,
-    summary: 'Takes packages out of a config.',
+    summary: 'Takes packages out of a config, and from its running berths.',
     body: packagesRequestSchema,
     output: packagesEditedSchema,
     long: true,
-    work: ({ body: { path, names } }, context) => service.removePackages(path, names, context),
+    work: ({ body: { path, names, noSwitch } }, context) =>
+      service.removePackages(path, names, context, noSwitch === undefined ? {} : { noSwitch }),
   });
 }

@@ -2,14 +2,18 @@
 import { z } from '@hono/zod-openapi';
 import { catalogue, type ErrorCode } from '../../core/errors.ts';
 import type {
+  BerthHistory,
   BerthSummary,
   EnvironmentResult,
   EphemeralBerth,
   LockResult,
   PackagesEdited,
+  RollbackResult,
+  SwitchReport,
   UpResult,
 } from '../../environment/service.ts';
 import type { Explanation } from '../../environment/explain.ts';
+import type { GenerationDifference } from '../../environment/generation-difference.ts';
 import type { Environment } from '../../environment/environment.ts';
 import type { PackageMatch } from '../../sources/source.ts';
 import type { Digest } from '../../core/digest.ts';
@@ -72,6 +76,51 @@ const timingsSchema = z.object({
 });
 const engineName = z.enum(['embedded', 'docker']);
 
+const differenceSchema = z
+  .object({
+    added: z.array(z.object({ name: z.string(), version: z.string() })),
+    removed: z.array(z.object({ name: z.string(), version: z.string() })),
+    updated: z.array(z.object({ name: z.string(), from: z.string(), to: z.string() })),
+    variables: z.int().nullable(),
+  })
+  .openapi('GenerationDifference') satisfies z.ZodType<GenerationDifference>;
+
+const switchReportSchema = z
+  .object({
+    name: z.string(),
+    id: z.string(),
+    from: z.int(),
+    to: z.int(),
+    difference: differenceSchema.nullable(),
+  })
+  .openapi('SwitchReport') satisfies z.ZodType<SwitchReport>;
+
+export const berthHistorySchema = z
+  .object({
+    name: z.string(),
+    id: z.string(),
+    current: z.int(),
+    config: z.enum(['same', 'differs', 'unknown']),
+    generations: z.array(
+      z.object({
+        number: z.int(),
+        current: z.boolean(),
+        at: z.string(),
+        origin: z.enum(['up', 'add', 'remove', 'watch', 'rollback', 'inside']),
+        of: z.int().nullable(),
+        environmentDigest: digest,
+        configDigest: digest,
+        packages: z.array(z.object({ name: z.string(), version: z.string(), source: z.string() })),
+        difference: differenceSchema.nullable(),
+      }),
+    ),
+  })
+  .openapi('BerthHistory') satisfies z.ZodType<BerthHistory>;
+
+export const rollbackResultSchema = switchReportSchema
+  .extend({ of: z.int(), environmentDigest: digest, ms: z.number() })
+  .openapi('RollbackResult') satisfies z.ZodType<RollbackResult>;
+
 export const upResultSchema = z
   .object({
     name: z.string(),
@@ -84,6 +133,8 @@ export const upResultSchema = z
     imageDigest: z.null(),
     cache: cacheSchema,
     closure: z.object({ paths: z.int(), bytes: z.int() }),
+    generation: z.int(),
+    switched: switchReportSchema.nullable(),
     timingsMs: timingsSchema,
   })
   .openapi('UpResult') satisfies z.ZodType<UpResult>;
@@ -160,11 +211,15 @@ export const packageMatchSchema = z
   .openapi('PackageMatch') satisfies z.ZodType<PackageMatch>;
 
 export const packagesEditedSchema = z
-  .object({ file: z.string(), names: z.array(z.string()) })
+  .object({ file: z.string(), names: z.array(z.string()), switched: z.array(switchReportSchema) })
   .openapi('PackagesEdited') satisfies z.ZodType<PackagesEdited>;
 
 export const packagesRequestSchema = z
-  .strictObject({ path: absolutePath, names: z.array(z.string().min(1)).min(1) })
+  .strictObject({
+    path: absolutePath,
+    names: z.array(z.string().min(1)).min(1),
+    noSwitch: z.boolean().optional().openapi({ description: "Leaves the config's running berths as they are." }),
+  })
   .openapi('PackagesRequest');
 
 export const errorResponseSchema = z

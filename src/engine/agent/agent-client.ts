@@ -257,9 +257,18 @@ export async function pingAgent(socketPath: string, signal?: AbortSignal): Promi
   return { version: payload.readUInt8(0), command };
 }
 
-/** Tells the agent that the link `fhs` leads elsewhere now, so that /etc follows it. */
-export async function refreshLinks(socketPath: string): Promise<void> {
-  await ask(socketPath, frame.refresh);
+/** A stopped process answers never: the caller must not wait as long. */
+const refreshTimeoutMs = 5000;
+
+/**
+ * Tells the agent that the link `fhs` leads elsewhere now, so that /etc follows it.
+ * @param generation that it will lead to in a moment: /etc then has what is new there beforehand
+ * @throws BerthError AGENT_UNREACHABLE
+ */
+export async function refreshLinks(socketPath: string, generation?: number): Promise<void> {
+  const payload = Buffer.alloc(generation === undefined ? 0 : 4);
+  if (generation !== undefined) payload.writeUInt32LE(generation);
+  await ask(socketPath, frame.refresh, payload, AbortSignal.timeout(refreshTimeoutMs));
 }
 
 /**

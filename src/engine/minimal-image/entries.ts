@@ -30,17 +30,19 @@ const file = (path: string, text: string, mode = 0o644): ImageEntry => ({
 
 /** Sourced by interactive shells, bash and busybox sh alike: prompt, then the environment's functions and hook. */
 const shellrc = `# Sourced by the interactive shells that Berth starts.
+_berth_folder=/run/berth
+if [ -n "\${BERTH_GENERATION-}" ]; then _berth_folder=/run/berth/generation-$BERTH_GENERATION; fi
 if [ -n "\${BASH_VERSION-}" ]; then
   if [ -r "\${HOME-}/.bashrc" ]; then . "$HOME/.bashrc"; fi
   PS1='\\[\\033[1;32m\\][\\h:\\w]\\$\\[\\033[0m\\] '
-  if [ -r /run/berth/functions ]; then . /run/berth/functions; fi
+  if [ -r "$_berth_folder/functions" ]; then . "$_berth_folder/functions"; fi
 else
   unset ENV
   PS1='[\${HOSTNAME-berth}:\\w]\\$ '
 fi
 if [ -n "\${BERTH_RUN_HOOK-}" ]; then
   unset BERTH_RUN_HOOK
-  if [ -r /run/berth/hook ]; then . /run/berth/hook; fi
+  if [ -r "$_berth_folder/hook" ]; then . "$_berth_folder/hook"; fi
 fi
 `;
 
