@@ -140,6 +140,7 @@ static void install_seccomp_filter(void) {
 
 static int run(int argc, char **argv, char **environment) {
   if (argc > 2 && text_equal(argv[1], "--exec")) exec_on_path(argv + 2, environment);
+  if (argc > 1 && text_equal(argv[1], "--foreground")) run_foreground(argc - 2, argv + 2, environment);
   if (SYS0(__NR_getpid) != 1) {
     const char *why = "berth agent: runs as the first process of a container only\n";
     write_all(2, why, strlen(why));

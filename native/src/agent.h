@@ -43,6 +43,9 @@ __attribute__((noreturn)) void become_command(struct run_request *request);
 /* `agent --exec CMD…`: finds CMD on the PATH and becomes it. Used behind a hook. */
 __attribute__((noreturn)) void exec_on_path(char *const *arguments, char *const *environment);
 
+/* `agent --foreground [CMD…]`, PID 1 of a container that runs without Berth: see foreground.c. */
+__attribute__((noreturn)) void run_foreground(int argc, char **argv, char **environment);
+
 /* Serves one connection, then ends the process. `control` leads to PID 1, which takes from it the grace time of a stop
  * (u32 milliseconds) with the connection that asked for it. */
 __attribute__((noreturn)) void serve_connection(int connection, int signals, int control, int command_state);

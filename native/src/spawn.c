@@ -1,7 +1,6 @@
 /* New processes and pseudo terminals. */
 #include "agent.h"
 
-#define CLONE_VFORK 0x00004000
 #define TIOCGPTPEER_NUMBER 0x5441 /* in no public header under this architecture-neutral name */
 
 long open_terminal(int *master, int *slave, u16 columns, u16 rows) {

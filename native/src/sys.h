@@ -85,6 +85,7 @@ static inline long sys6(long number, long a, long b, long c, long d, long e, lon
 #define S_IFCHR 0020000
 #define S_IFIFO 0010000
 #define SIGNAL_COUNT 64
+#define CLONE_VFORK 0x00004000
 
 struct io_vector {
   void *base;
