@@ -34,6 +34,11 @@ export const commands: readonly CommandEntry[] = [
     summary: 'Print the variables of the environment of a config',
     load: async () => (await import('./commands/env.ts')).envCommand,
   },
+  {
+    name: 'build',
+    summary: 'Make an image of the environment of a config',
+    load: async () => (await import('./commands/build.ts')).buildCommand,
+  },
   { name: 'ps', summary: 'List berths', load: async () => (await import('./commands/ps.ts')).psCommand },
   {
     name: 'logs',

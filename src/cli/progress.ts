@@ -28,6 +28,7 @@ const words: Readonly<Record<Phase, string>> = {
   build: 'Building',
   libraries: 'Installing libraries',
   materialise: 'Preparing the environment',
+  ship: 'Shipping the image',
   start: 'Starting',
   copy: 'Copying',
   collect: 'Collecting garbage',
@@ -130,6 +131,9 @@ export function createProgress(options: ProgressOptions): Progress {
         // The caller renders the error itself.
         stopTimer();
         clear();
+        break;
+      case 'mode.chosen':
+        if (options.verbose) line(style.dim(`mode ${event.mode}: ${event.reason}`));
         break;
       case 'berth.state':
       case 'berth.switched':

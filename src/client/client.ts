@@ -2,6 +2,7 @@
 import { BerthError, type ErrorReport } from '../core/errors.ts';
 import type { PublishedEvent } from '../core/events.ts';
 import type { Explanation } from '../environment/explain.ts';
+import type { BuildImageRequest, BuildImageResult } from '../environment/images.ts';
 import type {
   BerthHistory,
   BerthSummary,
@@ -61,6 +62,7 @@ export interface HeldBerth {
 export interface Client {
   up(request: UpRequest, options?: CallOptions): Promise<UpResult>;
   environment(request: EnvironmentRequest, options?: CallOptions): Promise<EnvironmentResult>;
+  buildImage(request: BuildImageRequest, options?: CallOptions): Promise<BuildImageResult>;
   run(request: UpRequest, options?: CallOptions): Promise<HeldBerth>;
   list(options?: CallOptions): Promise<BerthSummary[]>;
   get(nameOrId: string, options?: CallOptions): Promise<BerthSummary>;
@@ -108,6 +110,7 @@ export function createClient(transport: Transport): Client {
   return {
     up: (request, options) => work('POST', '/v1/berths', request, options),
     environment: (request, options) => work('POST', '/v1/environments', request, options),
+    buildImage: (request, options) => work('POST', '/v1/images', request, options),
     async run(request, options) {
       const { result, end } = await openWork(transport, 'POST', '/v1/runs', request, options);
       return { berth: result as EphemeralBerth, release: end };

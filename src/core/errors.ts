@@ -381,7 +381,7 @@ export const catalogue = {
     ...user,
     exitCode: 69,
     meaning: 'This Berth does not have the mode or engine that was asked for.',
-    hint: 'Use --mode shell with --engine embedded or docker.',
+    hint: 'Use --mode shell or image, with --engine embedded or docker.',
   },
   ENGINE_UNAVAILABLE: {
     ...system,

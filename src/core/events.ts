@@ -6,7 +6,18 @@ import type { ErrorReport } from './errors.ts';
 
 /** The stages of the flow, in order; then what is done to the store besides. */
 export type Phase =
-  'read' | 'lock' | 'evaluate' | 'build' | 'libraries' | 'materialise' | 'start' | 'copy' | 'collect' | 'push' | 'pull';
+  | 'read'
+  | 'lock'
+  | 'evaluate'
+  | 'build'
+  | 'libraries'
+  | 'materialise'
+  | 'ship'
+  | 'start'
+  | 'copy'
+  | 'collect'
+  | 'push'
+  | 'pull';
 
 export type BerthEvent =
   | { readonly type: 'phase.started'; readonly phase: Phase; readonly detail?: string }
@@ -24,6 +35,8 @@ export type BerthEvent =
   | { readonly type: 'derivation.finished'; readonly derivation: string; readonly ms: number }
   | { readonly type: 'log'; readonly phase: Phase; readonly line: string }
   | { readonly type: 'warning'; readonly message: string; readonly data?: Readonly<Record<string, unknown>> }
+  /** How an environment gets into its container, and why. */
+  | { readonly type: 'mode.chosen'; readonly mode: string; readonly reason: string }
   | { readonly type: 'berth.state'; readonly id: string; readonly name: string; readonly state: string }
   /** An image that had to make room for others. */
   | {

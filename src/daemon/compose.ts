@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { editPackages } from '../config/edit-packages.ts';
 import { findConfig } from '../config/find-config.ts';
+import { BerthError } from '../core/errors.ts';
 import type { EventBus } from '../core/events.ts';
 import { packageRoot } from '../core/package-root.ts';
 import { refreshLinks } from '../engine/agent/agent-client.ts';
@@ -12,12 +13,14 @@ import type { BerthSpec, Engine } from '../engine/engine.ts';
 import { createBerthRecords } from '../environment/berth-records.ts';
 import { createBerths } from '../environment/berths.ts';
 import { createBuildStep } from '../environment/build-step.ts';
+import { createImages } from '../environment/create-images.ts';
 import { createService } from '../environment/create-service.ts';
 import { createStorage } from '../environment/create-storage.ts';
 import { createEvaluateStep } from '../environment/evaluate-step.ts';
 import { createGarbageGuard } from '../environment/garbage-guard.ts';
 import { createGarbageCollector } from '../environment/garbage.ts';
 import { createGenerations } from '../environment/generations.ts';
+import type { ImageService } from '../environment/images.ts';
 import { createNixAccess, usesNix } from '../environment/nix-access.ts';
 import { prepareHeld } from '../environment/prepare.ts';
 import { createEnvironmentRecords, environmentKey, openStateDatabase } from '../environment/records.ts';
@@ -40,6 +43,8 @@ import { createNixpkgsSource, officialCache } from '../sources/nixpkgs/source.ts
 import type { LockedSource, Source } from '../sources/source.ts';
 import type { ApiDependencies } from './api/api.ts';
 import { composeNixCache } from './compose-nix-cache.ts';
+import { composeImages } from './compose-images.ts';
+import { createLoopbackRegistry, type LoopbackRegistry } from './loopback-registry.ts';
 import { findOnPath, toolEnvironment, type Settings } from './settings.ts';
 
 export interface Composition {
@@ -47,6 +52,7 @@ export interface Composition {
   /** The part of the service that answers hits only. */
   readonly ready: ReadyService;
   readonly storage: StorageService;
+  readonly images: ImageService;
   /** What is served beside the API, by the path that it lies below. */
   readonly protocols: NonNullable<ApiDependencies['protocols']>;
   /** Whether something that runs needs this process even when nobody asks it anything. */
@@ -64,8 +70,9 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
   const storageRecords = createStorageRecords(database);
   const sourceKeeper = createSourceKeeper(nix, storageRecords, (path) => existsSync(physicalPath(nix.store, path)));
   const guard = createGarbageGuard();
+  const sources = await composeSources(settings, nix);
   const locks = createSourceLocks({
-    sources: await composeSources(settings, nix),
+    sources,
     defaultKind: settings.source,
     keep: (source, lockFile) => sourceKeeper.keep(source, lockFile),
     fallback: (kind) => sourceKeeper.newest(kind),
@@ -96,8 +103,10 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
     },
     nixPackages: (kind) => (kind === 'debian' ? ['nix-bin'] : ['nix']),
   });
-  const engines = composeEngines(settings);
   const generations = createGenerations(database);
+  const loopback = createLoopbackRegistry();
+  const engines = composeEngines(settings, loopback);
+  const imageParts = composeImages(settings, { nix, database, sources, busybox: findBusybox() });
   const berths = createBerths({
     records: createBerthRecords(database),
     generations,
@@ -119,6 +128,10 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
     generations,
     generationsKept: settings['generations.keep'],
     engines,
+    mode: settings.mode,
+    image: imageParts.step,
+    system: hostSystem(),
+    physicalPath: (path) => physicalPath(nix.store, path),
     engine: settings.engine === 'kubernetes' ? 'auto' : settings.engine,
     limits: {
       memoryBytes: settings['limits.memory'],
@@ -128,6 +141,17 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
     networkOf: (engine) => networkOf(settings, engine),
     nixAccess: nixAccess.open,
     editPackages,
+  });
+  const images = createImages({
+    prepare: (request, context) =>
+      prepareHeld(request, context, { findConfig, evaluate: evaluate.run, build: build.run }, guard),
+    locks,
+    step: imageParts.step,
+    guard,
+    engines,
+    system: hostSystem(),
+    compression: settings['image.compression'],
+    push: () => Promise.reject(new BerthError('MODE_UNSUPPORTED', 'This Berth cannot push to a registry yet.')),
   });
   await berths.recover(engines, bus.emitter('daemon'));
   const nixIsUsed = async () => {
@@ -183,11 +207,14 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
     service,
     ready: service.ready,
     storage,
+    images,
     protocols: { '/nix-cache': composeNixCache(settings, nix) },
     needed: nixIsUsed,
     async close() {
       clearInterval(flushing);
       for (const engine of engines) await engine.close?.();
+      await loopback.close();
+      await imageParts.close();
       await nixAccess.close();
       await nix.close();
       records.flush();
@@ -265,7 +292,7 @@ function networkOf(settings: Settings, engine: Engine['name']): BerthSpec['netwo
   return engine === 'docker' || findOnPath('slirp4netns') !== undefined ? 'bridge' : 'none';
 }
 
-function composeEngines(settings: Settings): Engine[] {
+function composeEngines(settings: Settings, loopback: LoopbackRegistry): Engine[] {
   const machine = process.arch === 'arm64' ? 'aarch64' : 'x86_64';
   const image = {
     busybox: findBusybox(),
@@ -281,6 +308,7 @@ function composeEngines(settings: Settings): Engine[] {
       ...image,
       stateDirectory: join(settings.home, 'engine/docker'),
       socketPath: settings['docker.socket'] ?? '/var/run/docker.sock',
+      serveImage: (image) => loopback.serve(image),
     }),
   ];
 }

@@ -67,7 +67,7 @@ export async function startDaemon({ settings, managed, waitForLockMs = 0 }: Daem
     const history = createEventHistory(bus);
     const metrics = createMetrics(bus, activity);
     const shutdown = new AbortController();
-    const { service, ready, storage, protocols, needed, close: closeService } = await compose(settings, bus);
+    const { service, ready, storage, images, protocols, needed, close: closeService } = await compose(settings, bus);
     closers.push(closeService);
 
     let stopping = false;
@@ -102,6 +102,7 @@ export async function startDaemon({ settings, managed, waitForLockMs = 0 }: Daem
     const api = createApi({
       service,
       storage,
+      images,
       protocols,
       bus,
       activity,

@@ -30,6 +30,7 @@ function setUp() {
   const { fetch } = createApi({
     service,
     storage: {} as never,
+    images: {} as never,
     bus,
     activity,
     history: createEventHistory(bus),

@@ -72,6 +72,15 @@ export async function listenOnTcp(settings: TcpSettings & { listen: string }, fe
   };
 }
 
+/** Serves on a free port of loopback, for what every user of this host may ask. */
+export async function listenOnLoopback(fetch: Fetch): Promise<Listener> {
+  const server = createHttpServer(listenerOf(fetch));
+  await started(server, () => server.listen(0, '127.0.0.1'), '127.0.0.1:0');
+  const bound = server.address();
+  const port = typeof bound === 'object' && bound ? bound.port : 0;
+  return { address: `http://127.0.0.1:${port}`, close: (graceMs) => closeServer(server, graceMs) };
+}
+
 /** @returns the host and port of `HOST:PORT`, `[::1]:PORT` or `:PORT` (loopback) */
 export function parseAddress(address: string): { host: string; port: number } {
   const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(address);

@@ -64,6 +64,7 @@ function levelOf(event: PublishedEvent): LogLevel {
     case 'warning':
       return 'warning';
     case 'phase.finished':
+    case 'mode.chosen':
     case 'berth.state':
     case 'image.evicted':
     case 'berth.switched':

@@ -7,8 +7,9 @@ import type { BerthHistory, BerthSummary, RollbackResult, SwitchReport, UpResult
 export function renderUp(result: UpResult): string {
   const { closure, timingsMs } = result;
   const environment = result.cache.environment === 'hit' ? 'environment from the cache' : 'environment made anew';
+  const mode = result.mode === 'shell' ? '' : `, mode ${result.mode}: ${result.modeReason}`;
   return [
-    `${result.name} is ready (${result.id}, ${result.engine}) after ${formatDuration(timingsMs.total)}: ` +
+    `${result.name} is ready (${result.id}, ${result.engine}${mode}) after ${formatDuration(timingsMs.total)}: ` +
       `${environment}, ${closure.paths} store paths, ${formatBytes(closure.bytes)}`,
     ...(result.switched ? [`  ${renderSwitch(result.switched)}`] : []),
     `  berth exec ${result.name} -- COMMAND`,

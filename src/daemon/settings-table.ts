@@ -286,6 +286,22 @@ export const settingsTable = {
     default: 14,
     meaning: 'How long `berth gc` keeps an environment, a trace or a log that nothing uses.',
   }),
+  mode: setting({
+    variable: 'BERTH_MODE',
+    schema: z.enum(['auto', 'shell', 'image', 'registry']),
+    values: '`auto`, `shell`, `image` or `registry`',
+    default: 'auto',
+    meaning:
+      'How an environment gets into its container. `auto`: `shell` where the store can be mounted, else `image`.',
+  }),
+  'image.compression': setting({
+    variable: 'BERTH_IMAGE_COMPRESSION',
+    schema: z.enum(['gzip', 'zstd', 'none']),
+    values: '`gzip`, `zstd` or `none`',
+    default: 'gzip',
+    meaning:
+      'How the layers of images are packed that leave this host. Those for an engine of this host are not packed.',
+  }),
   engine: setting({
     variable: 'BERTH_ENGINE',
     schema: z.enum(['auto', 'embedded', 'docker', 'kubernetes']),

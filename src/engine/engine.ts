@@ -90,6 +90,8 @@ export interface ImageUsage {
 
 export interface LoadContext {
   readonly emit: Emit;
+  /** `NAME:TAG` for people, on engines whose images have names; the newest image of a name has it. */
+  readonly tag?: string;
   readonly signal?: AbortSignal;
 }
 
@@ -131,6 +133,12 @@ export interface Engine {
    * @throws BerthError IMAGE_MISSING
    */
   imageConfig(digest: Digest): Promise<ImageConfig>;
+  /**
+   * Whether containers can have a folder of this host mounted; absent where all can.
+   * @param path below that folder, which nothing else than this host has
+   * @throws BerthError ENGINE_UNAVAILABLE where not even Berth's own folder can be mounted, so that no mode works
+   */
+  sees?(path: string): Promise<{ readonly visible: boolean; readonly reason: string }>;
   /** What the images take on disk, unpacked; absent where the engine cannot tell. */
   imageUsage?(): Promise<ImageUsage[]>;
   /**

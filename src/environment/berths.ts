@@ -9,7 +9,7 @@ import { isErrno } from '../core/files.ts';
 import { KeyedMutex } from '../core/keyed-mutex.ts';
 import type { BerthSpec, BerthState, Engine, Limits, Mount } from '../engine/engine.ts';
 import type { BerthContent } from '../materialise/generation.ts';
-import { sharedStoreMounts, writeBerthContent } from '../materialise/shared-store.ts';
+import { projectMounts, sharedStoreMounts, writeBerthContent } from '../materialise/shared-store.ts';
 import type { EvaluatedConfig } from '../nix/evaluated-config.ts';
 import type { Store } from '../nix/store.ts';
 import { checkName, nameFor } from './berth-name.ts';
@@ -31,6 +31,8 @@ export interface BerthRequest {
   readonly origin: GenerationOrigin;
   /** Of a rollback: the generation that it leads back to. */
   readonly of?: number;
+  /** Mode `image`: the image that the engine has; null in mode `shell`. */
+  readonly image: Digest | null;
   readonly limits: Limits;
   readonly network: BerthSpec['network'];
   readonly ports: readonly PublishedPort[];
@@ -103,15 +105,20 @@ export function createBerths(options: BerthsOptions): Berths {
     records.find(nameOrId) ??
     [...ephemeral.values()].find((record) => record.spec.name === nameOrId);
 
+  const mountsOf = ({ image, directory, mounts }: BerthRequest): Mount[] => [
+    ...(image === null ? sharedStoreMounts(store, directory) : projectMounts(directory)),
+    ...mounts,
+  ];
+
   function describe(request: BerthRequest, id: string, name: string): BerthRecord {
     const generation = request.ephemeral ? 1 : generations.next(name);
     const spec: BerthSpec = {
       id,
       name,
-      image: null,
+      image: request.image,
       runDirectory: join(options.directory, id, 'run'),
       hostname: name.replace(/[^a-z0-9-]/g, '-').slice(0, 63),
-      mounts: [...sharedStoreMounts(store, request.directory), ...request.mounts],
+      mounts: mountsOf(request),
       limits: request.limits,
       ports: request.ports,
       network: request.network,
@@ -235,13 +242,13 @@ export function createBerths(options: BerthsOptions): Berths {
     context: { emit: Emit; signal?: AbortSignal },
   ): Promise<Upped> {
     const fits =
-      JSON.stringify([known.spec.mounts, known.spec.ports, known.spec.network, known.spec.command]) ===
       JSON.stringify([
-        [...sharedStoreMounts(store, request.directory), ...request.mounts],
-        request.ports,
-        request.network,
-        request.command,
-      ]);
+        known.spec.image,
+        known.spec.mounts,
+        known.spec.ports,
+        known.spec.network,
+        known.spec.command,
+      ]) === JSON.stringify([request.image, mountsOf(request), request.ports, request.network, request.command]);
     if (!fits || known.engine !== engine.name) return relaunch(engine, known, request, context);
 
     const running = state.state === 'running';

@@ -7,16 +7,19 @@ import { digestOf } from '../core/digest.ts';
 import { BerthError } from '../core/errors.ts';
 import type { BerthSpec, BerthState, Engine, Limits } from '../engine/engine.ts';
 import { agentSocket } from '../engine/run-directory.ts';
+import type { StorePath } from '../nix/store.ts';
 import { readBerthLog } from './berth-log.ts';
 import type { BerthRecord } from './berth-records.ts';
 import type { Berths, Upped } from './berths.ts';
 import type { BuildStep } from './build-step.ts';
+import { chooseMode, type ModeQuestion } from './choose-mode.ts';
 import { createSwitching, reportOf, type Wanted } from './create-switching.ts';
 import type { Environment } from './environment.ts';
 import type { EvaluateStep } from './evaluate-step.ts';
 import { explainStages } from './explain.ts';
 import type { GarbageGuard } from './garbage-guard.ts';
 import type { GenerationOrigin, Generations } from './generations.ts';
+import type { ImageStep } from './image-step.ts';
 import { inPhase, prepareHeld, prepareKnown, type KnownSteps, type Prepared } from './prepare.ts';
 import { usesNix, type NixAccess } from './nix-access.ts';
 import type { EnvironmentRecords } from './records.ts';
@@ -51,6 +54,14 @@ export interface ServiceOptions {
   readonly engines: readonly Engine[];
   /** The setting `engine`. */
   readonly engine: 'auto' | Engine['name'];
+  /** The setting `mode`. */
+  readonly mode: ModeQuestion['wanted'];
+  /** Key 4. */
+  readonly image: ImageStep;
+  /** This machine's, as Nix says it. */
+  readonly system: string;
+  /** Where a store path lies on the host. */
+  readonly physicalPath: (path: StorePath) => string;
   readonly limits: Limits;
   /** The network of a berth whose command names none. */
   readonly networkOf: (engine: Engine['name']) => BerthSpec['network'];
@@ -102,15 +113,13 @@ export function createService(options: ServiceOptions): BerthService & { readonl
     throw new BerthError('ENGINE_UNAVAILABLE', `No engine can run containers here: ${reasons.join('; ')}.`);
   }
 
+  /** An image may have to be made, which takes a command that shows progress. */
+  const isHitOnly = (request: UpRequest) => (request.mode ?? options.mode) !== 'image';
+
   function find(request: EnvironmentRequest, context: WorkContext): Known | undefined {
     const total = stopwatch();
     const prepared = prepareKnown(request, context, knownSteps);
     return prepared && { prepared, total };
-  }
-
-  function checkMode(mode: UpRequest['mode']): void {
-    if (mode !== 'image' && mode !== 'registry') return;
-    throw new BerthError('MODE_UNSUPPORTED', `Mode ${mode} is not there yet.`);
   }
 
   /** The way from a path to a running berth, shared by `up` and `run`. */
@@ -121,13 +130,13 @@ export function createService(options: ServiceOptions): BerthService & { readonl
     known?: Known,
   ) {
     const total = known?.total ?? stopwatch();
-    checkMode(request.mode);
     const engine = await chooseEngine(request.engine, context.signal);
     const prepared = known?.prepared ?? (await prepareHeld(request, context, steps, guard));
     const wanted = { ...wantedOf(prepared), origin: how.origin };
     const placed = await place(engine, request, prepared.config.directory, wanted, how.ephemeral, context);
     const timingsMs: StageTimings = { ...prepared.timingsMs, ...placed.timingsMs, total: total() };
-    return { ...placed.upped, engine, prepared, timingsMs };
+    const cache = { ...prepared.cache, image: placed.image?.cache ?? ('none' as const) };
+    return { ...placed.upped, engine, prepared, chosen: placed.chosen, image: placed.image, cache, timingsMs };
   }
 
   /** Gives an environment to a new berth, or to the one that is there. */
@@ -141,27 +150,65 @@ export function createService(options: ServiceOptions): BerthService & { readonl
     onto?: BerthRecord,
   ) {
     const { environment } = wanted;
-    const materialised = await inPhase('materialise', context.emit, async () =>
-      request.withNix ? await options.nixAccess() : { mounts: [], variables: {} },
+    const chosen = await chooseMode({
+      wanted: request.mode ?? options.mode,
+      withNix: request.withNix ?? false,
+      engine,
+      storePath: options.physicalPath(environment.storePath),
+    });
+    context.emit({ type: 'mode.chosen', ...chosen });
+    const materialised = await inPhase(
+      'materialise',
+      context.emit,
+      async () => ({
+        access: request.withNix ? await options.nixAccess() : { mounts: [], variables: {} },
+        image: chosen.mode === 'image' ? await bringImage(engine, request, wanted, context) : undefined,
+      }),
+      ({ image }) => image?.cache,
     );
+    const { access, image } = materialised.value;
     const started = await inPhase('start', context.emit, () => {
       const berth = {
         ...wanted,
+        image: image?.digest ?? null,
         name: request.name,
         path: request.path,
         directory,
         limits: { ...options.limits, ...request.limits },
         network: request.network ?? options.networkOf(engine.name),
         ports: request.ports ?? (ephemeral ? [] : samePorts(environment)),
-        mounts: materialised.value.mounts,
-        variables: materialised.value.variables,
+        mounts: access.mounts,
+        variables: access.variables,
         command: ephemeral ? null : environment.command,
         ephemeral,
         asked: request,
       };
       return onto ? berths.refit(engine, onto, berth, context) : berths.up(engine, berth, context);
     });
-    return { upped: started.value, timingsMs: { materialise: materialised.ms, start: started.ms } };
+    const timingsMs = { materialise: materialised.ms, start: started.ms };
+    return { upped: started.value, chosen, image, timingsMs };
+  }
+
+  /** Mode `image`: makes the image where there is none yet, and brings to the engine what it lacks. */
+  async function bringImage(engine: Engine, request: UpRequest, wanted: Wanted, context: WorkContext) {
+    // A rollback works without the config too.
+    const config = configIfThere(request.path);
+    const { image, cache } = await options.image.run(
+      {
+        environment: wanted.environment,
+        evaluated: wanted.evaluated,
+        sources: config ? locks.read(config) : {},
+        system: options.system,
+        // It stays on this host.
+        compression: 'none',
+      },
+      context,
+    );
+    const { digest } = image.manifest.descriptor;
+    if (!(await engine.hasImage(digest))) {
+      await engine.loadImage(image, { emit: context.emit, ...(context.signal ? { signal: context.signal } : {}) });
+    }
+    return { digest, cache };
   }
 
   async function up(
@@ -172,18 +219,19 @@ export function createService(options: ServiceOptions): BerthService & { readonl
   ): Promise<UpResult> {
     const how = { ephemeral: false, origin };
     const launched = await guard.using(() => launch(request, context, how, known));
-    const { record, switched, engine, prepared, timingsMs } = launched;
+    const { record, switched, engine, prepared, chosen, image, cache, timingsMs } = launched;
     const { environment } = prepared;
     return {
       name: record.spec.name,
       id: record.spec.id,
       state: 'ready',
-      mode: 'shell',
+      mode: chosen.mode,
+      modeReason: chosen.reason,
       engine: engine.name,
       configDigest: prepared.configDigest,
       environmentDigest: environment.digest,
-      imageDigest: null,
-      cache: prepared.cache,
+      imageDigest: image?.digest ?? null,
+      cache,
       closure: { paths: environment.closure.paths.length, bytes: environment.closure.bytes },
       generation: record.generation,
       switched: switched && reportOf({ record, switched }),
@@ -220,14 +268,14 @@ export function createService(options: ServiceOptions): BerthService & { readonl
   });
 
   async function run(request: UpRequest, context: WorkContext, known?: Known): Promise<EphemeralBerth> {
-    const { record, prepared, timingsMs } = await guard.using(() =>
+    const { record, cache, timingsMs } = await guard.using(() =>
       launch(request, context, { ephemeral: true, origin: 'up' }, known),
     );
     return {
       id: record.spec.id,
       name: record.spec.name,
       agentSocket: agentSocket(record.spec.runDirectory),
-      cache: prepared.cache,
+      cache,
       timingsMs,
     };
   }
@@ -259,7 +307,7 @@ export function createService(options: ServiceOptions): BerthService & { readonl
       state: state.state,
       exitCode: state.state === 'stopped' ? state.exitCode : null,
       engine: record.engine,
-      mode: 'shell',
+      mode: record.spec.image === null ? 'shell' : 'image',
       directory: record.directory,
       environmentDigest: record.environmentDigest,
       createdAt: record.createdAt,
@@ -281,11 +329,11 @@ export function createService(options: ServiceOptions): BerthService & { readonl
         return known && environmentResult(known.prepared, known.total);
       },
       async up(request, context) {
-        const known = find(request, context);
+        const known = isHitOnly(request) ? find(request, context) : undefined;
         return known && up(request, context, known);
       },
       async run(request, context) {
-        const known = find(request, context);
+        const known = isHitOnly(request) ? find(request, context) : undefined;
         return known && run(request, context, known);
       },
     },

@@ -3,6 +3,7 @@ import type { Digest } from '../core/digest.ts';
 import type { Emit } from '../core/events.ts';
 import type { BerthState, Engine, Limits } from '../engine/engine.ts';
 import type { PackageMatch } from '../sources/source.ts';
+import type { Mode } from './choose-mode.ts';
 import type { Environment } from './environment.ts';
 import type { Explanation } from './explain.ts';
 import type { StoreHold } from './garbage-guard.ts';
@@ -27,6 +28,8 @@ export interface EnvironmentRequest {
   readonly path: string;
   /** Adds Nix itself, speaking to the shared store's daemon. */
   readonly withNix?: boolean;
+  /** Nix's name of the system that the packages are for; default: this machine's. Others are for images only. */
+  readonly system?: string;
   /** Variables that the config's evaluation may read. */
   readonly passEnv?: Readonly<Record<string, string>>;
 }
@@ -113,11 +116,14 @@ export interface UpResult {
   readonly name: string;
   readonly id: string;
   readonly state: 'ready';
-  readonly mode: 'shell';
+  readonly mode: Mode;
+  /** Why it has that mode. */
+  readonly modeReason: string;
   readonly engine: Engine['name'];
   readonly configDigest: Digest;
   readonly environmentDigest: Digest;
-  readonly imageDigest: null;
+  /** Of the image's manifest; null in mode `shell`. */
+  readonly imageDigest: Digest | null;
   readonly cache: CacheReport;
   readonly closure: { readonly paths: number; readonly bytes: number };
   /** The number of the berth's environment in its history. */
@@ -143,7 +149,7 @@ export interface BerthSummary {
   readonly state: BerthState['state'];
   readonly exitCode: number | null;
   readonly engine: Engine['name'];
-  readonly mode: 'shell';
+  readonly mode: Mode;
   /** The project folder. */
   readonly directory: string;
   readonly environmentDigest: Digest;

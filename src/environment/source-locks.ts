@@ -23,7 +23,8 @@ export interface SourceLocksOptions {
 }
 
 export interface SourceLocks {
-  read(config: ConfigFile): Readonly<Record<string, LockedSource>>;
+  /** @param system Nix's name of another system than this machine's, whose packages are meant */
+  read(config: ConfigFile, system?: string): Readonly<Record<string, LockedSource>>;
   /** The kind that the config's default source has, or would get. */
   defaultKind(config: ConfigFile): LockedSource['kind'];
   /** Locks a source that a config asks for by its name; a no-op when it is locked. */

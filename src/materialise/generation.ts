@@ -63,14 +63,13 @@ export function writeGeneration(
   makeAnew(folder);
   const place = openSync(folder, constants.O_DIRECTORY | constants.O_NOFOLLOW);
   try {
-    const write = (name: string, text: string) =>
+    const files = {
+      ...generationFiles(generation, content),
+      ...(change === undefined ? {} : { change: `${change}\n` }),
+    };
+    for (const [name, text] of Object.entries(files)) {
       writeFileSync(`/proc/self/fd/${place}/${name}`, text, { flag: 'wx', mode: 0o644 });
-    const variables = { ...content.variables, [generationVariable]: String(generation) };
-    write('environment', nulSeparated(Object.entries(variables).map(([key, value]) => `${key}=${value}`)));
-    if (content.shellHook.trim() !== '') write('hook', `${content.shellHook}\n`);
-    // Read by interactive shells and by the hook only: a command that is run needs no functions and should not wait.
-    if (content.functions.trim() !== '') write('functions', `${content.functions}\n`);
-    if (change !== undefined) write('change', `${change}\n`);
+    }
     symlinkSync(content.fhs ?? defaultFhs, `/proc/self/fd/${place}/fhs`);
   } catch (error) {
     rmSync(folder, { recursive: true, force: true });
@@ -78,6 +77,17 @@ export function writeGeneration(
   } finally {
     closeSync(place);
   }
+}
+
+/** @returns the files of a generation's folder by their names; beside them lies the link `fhs` */
+export function generationFiles(generation: number, content: Omit<BerthContent, 'command'>): Record<string, string> {
+  const variables = { ...content.variables, [generationVariable]: String(generation) };
+  return {
+    environment: nulSeparated(Object.entries(variables).map(([key, value]) => `${key}=${value}`)),
+    ...(content.shellHook.trim() === '' ? {} : { hook: `${content.shellHook}\n` }),
+    // Read by interactive shells and by the hook only: a command that is run needs no functions and should not wait.
+    ...(content.functions.trim() === '' ? {} : { functions: `${content.functions}\n` }),
+  };
 }
 
 /** Lets what starts from now on have a generation that was written: one rename. */

@@ -17,8 +17,13 @@ export const projectTarget = '/work';
 export function sharedStoreMounts(store: Store, projectDirectory: string): Mount[] {
   return [
     { source: physicalStoreDirectory(store), target: storeDirectory, readOnly: true },
-    { source: projectDirectory, target: projectTarget, readOnly: false },
+    ...projectMounts(projectDirectory),
   ];
+}
+
+/** Mounts of mode `image`: the project read-write. The store paths are in the image. */
+export function projectMounts(projectDirectory: string): Mount[] {
+  return [{ source: projectDirectory, target: projectTarget, readOnly: false }];
 }
 
 /**

@@ -25,6 +25,7 @@ const closureQuery = `
   select v.path as path, v.narSize as bytes from closure c join ValidPaths v on v.id = c.id order by v.path`;
 const pathsQuery = 'select id, path, narSize as bytes from ValidPaths order by path';
 const referencesQuery = 'select referrer, reference from Refs where referrer != reference';
+const sizesQuery = 'select path, narSize as bytes from ValidPaths where path in (select value from json_each(?))';
 const validQuery = 'select path from ValidPaths where path in (select value from json_each(?))';
 
 /** All valid paths, sorted. */
@@ -47,6 +48,8 @@ export interface StoreDatabase {
    * @returns what the store knows of the valid path with them
    */
   pathInfo(hashPart: string): Promise<PathInfo | undefined>;
+  /** @returns the NAR size of each valid path of these, in bytes */
+  sizesOf(paths: readonly string[]): Promise<ReadonlyMap<string, number>>;
   /** @returns the whole store */
   graph(): Promise<StoreGraph>;
   close(): void;
@@ -55,7 +58,8 @@ export interface StoreDatabase {
 export function createStoreDatabase(nix: NixProcess): StoreDatabase {
   const folder = join(nix.store.root, 'nix/var/nix/db');
   let database: Database.Database | undefined;
-  let statements: Record<'closure' | 'valid' | 'info' | 'paths' | 'references', Database.Statement> | undefined;
+  let statements:
+    Record<'closure' | 'valid' | 'info' | 'sizes' | 'paths' | 'references', Database.Statement> | undefined;
 
   const open = () => {
     if (statements) return statements;
@@ -67,6 +71,7 @@ export function createStoreDatabase(nix: NixProcess): StoreDatabase {
         closure: database.prepare(closureQuery),
         valid: database.prepare(validQuery),
         info: database.prepare(pathInfoQuery),
+        sizes: database.prepare(sizesQuery),
         paths: database.prepare(pathsQuery),
         references: database.prepare(referencesQuery),
       };
@@ -110,6 +115,13 @@ export function createStoreDatabase(nix: NixProcess): StoreDatabase {
     async pathInfo(hashPart) {
       const query = open()?.info;
       return query ? pathInfoOfRow(query.get(`${storeDirectory}/${hashPart}`), hashPart) : askPathInfo(nix, hashPart);
+    },
+    async sizesOf(paths) {
+      const query = open()?.sizes;
+      const rows = query
+        ? (query.all(JSON.stringify(paths)) as { path: string; bytes: number | null }[])
+        : await askSizes(nix, paths);
+      return new Map(rows.map(({ path, bytes }) => [path, bytes ?? 0]));
     },
     async graph() {
       const queries = open();
@@ -167,7 +179,10 @@ async function askGraph(nix: NixProcess): Promise<StoreGraph> {
 async function askNix(nix: NixProcess, paths: readonly string[]): Promise<{ path: string; bytes: number }[]> {
   const result = await nix.run('nix-store', ['--query', '--requisites', ...paths]);
   if (result.code !== 0) return [];
-  const found = [...new Set(result.stdout.split('\n').filter((line) => line !== ''))].sort();
+  return askSizes(nix, [...new Set(result.stdout.split('\n').filter((line) => line !== ''))].sort());
+}
+
+async function askSizes(nix: NixProcess, found: readonly string[]): Promise<{ path: string; bytes: number }[]> {
   const rows: { path: string; bytes: number }[] = [];
   // In slices, so that the command line stays within the system's limit.
   for (let start = 0; start < found.length; start += 1000) {

@@ -65,6 +65,8 @@ export interface Nix {
   fetch(fetch: Omit<DeclaredFetch, 'key'>, signal?: AbortSignal): Promise<Fetched>;
   realise(paths: readonly string[], options?: RealiseOptions): Promise<Realised>;
   closureOf(paths: readonly string[]): Promise<Closure>;
+  /** The NAR size of each of the paths, in bytes. */
+  sizesOf(paths: readonly string[]): Promise<ReadonlyMap<string, number>>;
   /** Those of the paths that are valid. */
   validPaths(paths: readonly string[]): Promise<StorePath[]>;
   /** What the store knows of the valid path with these 32 characters before its name. */
@@ -159,6 +161,7 @@ export function createNix(options: NixOptions): Nix {
     closureOf: (paths) => database.closureOf(paths),
     validPaths: (paths) => database.validPaths(paths),
     pathInfo: (hashPart) => database.pathInfo(hashPart),
+    sizesOf: (paths) => database.sizesOf(paths),
     graph: () => database.graph(),
     narHashOf: (path) => narHashOf(nix, path),
     addToStore: (path, name, signal) => addToStore(nix, path, name, signal),

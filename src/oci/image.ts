@@ -1,5 +1,5 @@
 /** Puts layers and settings together to an image, and images of several platforms to one name. */
-import type { Digest } from '../core/digest.ts';
+import { type Digest, digestOf } from '../core/digest.ts';
 import { chainIds } from './chain-id.ts';
 import { imageConfigOf, type ImageSettings } from './image-config.ts';
 import type { Layer } from './layer/layer.ts';
@@ -36,6 +36,26 @@ export function imageOf(layers: readonly Layer[], settings: ImageSettings): Imag
   });
   const platform = { os: 'linux', architecture: settings.architecture };
   return { manifest, config, layers, chainIds: chainIds(diffIds), platform };
+}
+
+/** @returns the image that was made of these layers before, from its documents as they were */
+export function imageOfDocuments(
+  manifest: string,
+  config: string,
+  layers: readonly Layer[],
+  architecture: string,
+): Image {
+  const document = (mediaType: string, text: string): Document => {
+    const bytes = new TextEncoder().encode(text);
+    return { bytes, descriptor: { mediaType, digest: digestOf(bytes), size: bytes.length } };
+  };
+  return {
+    manifest: document(mediaTypes.manifest, manifest),
+    config: document(mediaTypes.config, config),
+    layers,
+    chainIds: chainIds(layers.map(({ diffId }) => diffId)),
+    platform: { os: 'linux', architecture },
+  };
 }
 
 /** @returns the images under one index, sorted by their architecture */

@@ -18,7 +18,7 @@ const allowed: Record<string, readonly string[]> = {
   engine: ['oci'],
   materialise: ['nix', 'oci', 'engine'],
   registry: ['nix', 'oci'],
-  environment: ['config', 'sources', 'nix', 'builder', 'libraries', 'materialise', 'engine'],
+  environment: ['config', 'sources', 'nix', 'builder', 'libraries', 'materialise', 'engine', 'oci'],
   daemon: [
     'environment',
     'config',

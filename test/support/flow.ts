@@ -12,6 +12,7 @@ import { compose, type Composition } from '../../src/daemon/compose.ts';
 import { readSettings } from '../../src/daemon/settings.ts';
 import { execInBerth } from '../../src/engine/agent/agent-client.ts';
 import type { BerthService, WorkContext } from '../../src/environment/service.ts';
+import type { ImageService } from '../../src/environment/images.ts';
 import type { StorageService } from '../../src/environment/storage.ts';
 import { debianLock } from './debian-root.ts';
 import { testHome } from './test-home.ts';
@@ -20,6 +21,7 @@ export interface Flow {
   readonly home: string;
   readonly service: BerthService;
   readonly storage: StorageService;
+  readonly images: ImageService;
   /** The variables of its settings; what is changed here counts from the next restart on. */
   readonly settings: Record<string, string | undefined>;
   /** All events so far, of all subjects. */
@@ -65,6 +67,9 @@ export async function createFlow(options: FlowOptions = {}): Promise<Flow> {
     settings,
     get service() {
       return composition.service;
+    },
+    get images() {
+      return composition.images;
     },
     get storage() {
       return composition.storage;

@@ -3,6 +3,7 @@ import { BerthError } from '../../core/errors.ts';
 import { EventBus, type PublishedEvent } from '../../core/events.ts';
 import { build } from '../../core/version.ts';
 import { readEvents, type ReceivedEvent } from '../../client/sse.ts';
+import type { ImageService } from '../../environment/images.ts';
 import type { StorageService } from '../../environment/storage.ts';
 import { createActivity } from '../activity.ts';
 import { createEventHistory } from '../event-history.ts';
@@ -28,6 +29,7 @@ function setUp({ managed = true } = {}) {
   const api = createApi({
     service,
     storage: {} as StorageService,
+    images: {} as ImageService,
     bus,
     activity,
     history: createEventHistory(bus, 3),

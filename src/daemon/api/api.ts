@@ -6,6 +6,7 @@ import { OpenAPIHono } from '@hono/zod-openapi';
 import { asBerthError, BerthError } from '../../core/errors.ts';
 import { version } from '../../core/version.ts';
 import type { BerthService } from '../../environment/service.ts';
+import type { ImageService } from '../../environment/images.ts';
 import type { StorageService } from '../../environment/storage.ts';
 import type { EventHistory } from '../event-history.ts';
 import type { Metrics } from '../metrics.ts';
@@ -16,12 +17,14 @@ import { addEvents } from './events.ts';
 import { addGenerations } from './generations.ts';
 import { addHealth } from './health.ts';
 import { errorResponse, type OperationHost } from './operation.ts';
+import { addImages } from './images.ts';
 import { addPackages } from './packages.ts';
 import { addStorage } from './storage.ts';
 
 export interface ApiDependencies extends OperationHost {
   readonly service: BerthService;
   readonly storage: StorageService;
+  readonly images: ImageService;
   readonly history: EventHistory;
   readonly metrics: Metrics;
   readonly daemon: DaemonControl;
@@ -67,6 +70,7 @@ export function createApi(dependencies: ApiDependencies): Api {
   addBerths(app, dependencies);
   addGenerations(app, dependencies);
   addEnvironments(app, dependencies);
+  addImages(app, dependencies);
   addPackages(app, dependencies);
   addStorage(app, dependencies);
   addEvents(app, dependencies);

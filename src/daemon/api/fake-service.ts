@@ -11,6 +11,7 @@ export const exampleUp: UpResult = {
   id: '0123456789ab',
   state: 'ready',
   mode: 'shell',
+  modeReason: 'asked for',
   engine: 'embedded',
   configDigest: digest,
   environmentDigest: digest,

@@ -65,7 +65,7 @@ export const upRequestSchema = environmentRequestSchema
 
 const stage = z.enum(['hit', 'miss']);
 const stageOrNone = z.enum(['hit', 'miss', 'none']);
-const cacheSchema = z.object({ environment: stage, build: stageOrNone, image: stageOrNone });
+export const cacheSchema = z.object({ environment: stage, build: stageOrNone, image: stageOrNone });
 const timingsSchema = z.object({
   read: z.number(),
   evaluate: z.number(),
@@ -126,11 +126,12 @@ export const upResultSchema = z
     name: z.string(),
     id: z.string(),
     state: z.literal('ready'),
-    mode: z.literal('shell'),
+    mode: z.enum(['shell', 'image']),
+    modeReason: z.string().openapi({ description: 'Why it has that mode.' }),
     engine: engineName,
     configDigest: digest,
     environmentDigest: digest,
-    imageDigest: z.null(),
+    imageDigest: digest.nullable(),
     cache: cacheSchema,
     closure: z.object({ paths: z.int(), bytes: z.int() }),
     generation: z.int(),
@@ -174,7 +175,7 @@ export const berthSummarySchema = z
     state: z.enum(['created', 'running', 'stopped', 'gone']),
     exitCode: z.int().nullable(),
     engine: engineName,
-    mode: z.literal('shell'),
+    mode: z.enum(['shell', 'image']),
     directory: z.string(),
     environmentDigest: digest,
     createdAt: z.string(),

@@ -3,7 +3,7 @@
  * so that nothing but making and removing a container differs from the embedded engine. All state is the server's.
  */
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type Docker from 'dockerode';
 import { sleep } from '../../core/clock.ts';
 import { type Digest, digestOf } from '../../core/digest.ts';
@@ -25,7 +25,8 @@ import { agentSocket, prepareRunDirectory, readExitCode, waitForAgent } from '..
 import { containerName, containerOptions, label, resourcesOf } from './container-options.ts';
 import { dockerError, statusOf } from './docker-errors.ts';
 import { imageName, importMinimalImage } from './image.ts';
-import { isLoaded, loadedImages, loadedName, loadIntoDocker, type ServeImage } from './load-image.ts';
+import { askWhatIsSeen } from './seen-folders.ts';
+import { isLoaded, loadedImages, loadedName, loadIntoDocker, nameInDocker, type ServeImage } from './load-image.ts';
 
 export interface DockerEngineOptions extends MinimalImageOptions {
   /** The server's unix socket. It must see the same files as Berth does: folders are mounted by their paths. */
@@ -54,6 +55,7 @@ class DockerEngine implements Engine {
   readonly #ports = createPortForwards();
   readonly #records: ImageRecords;
   readonly #loads = new SingleFlight<Digest, LoadedImage>();
+  readonly #seen = new Map<string, { readonly visible: boolean; readonly reason: string }>();
   #docker: Promise<Docker> | undefined;
   #image: Promise<PreparedImage> | undefined;
 
@@ -173,6 +175,7 @@ class DockerEngine implements Engine {
       },
       context.signal,
     );
+    if (context.tag !== undefined) await nameInDocker(await this.#connect(), record.digest, context.tag);
     return value;
   }
 
@@ -202,6 +205,17 @@ class DockerEngine implements Engine {
     } catch (error) {
       throw dockerError(error, 'ENGINE_UNAVAILABLE', 'The images cannot be listed');
     }
+  }
+
+  async sees(path: string): Promise<{ visible: boolean; reason: string }> {
+    const folder = dirname(path);
+    const known = this.#seen.get(folder);
+    if (known) return known;
+    const { image } = await this.#prepareImage();
+    const answer = await askWhatIsSeen(await this.#connect(), imageName(image), this.#options, path);
+    // What is not seen may be later, for example when another folder is shared with a virtual machine.
+    if (answer.visible) this.#seen.set(folder, answer);
+    return answer;
   }
 
   imageConfig(digest: Digest): Promise<ImageConfig> {

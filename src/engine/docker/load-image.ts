@@ -40,6 +40,20 @@ export async function loadedImages(docker: Docker): Promise<Digest[]> {
     .sort();
 }
 
+/**
+ * Gives an image that was brought in a name for people.
+ * @param name `NAME`, or `NAME:TAG`
+ * @throws BerthError REQUEST_INVALID when the server does not take the name
+ */
+export async function nameInDocker(docker: Docker, digest: Digest, name: string): Promise<void> {
+  const [, repo = '', tag = 'latest'] = /^(.*?)(?::([^:/]+))?$/.exec(name) ?? [];
+  try {
+    await docker.getImage(loadedName(digest)).tag({ repo, tag });
+  } catch (error) {
+    throw dockerError(error, 'REQUEST_INVALID', `Docker does not name an image ${name}`);
+  }
+}
+
 export async function isLoaded(docker: Docker, digest: Digest): Promise<boolean> {
   try {
     await docker.getImage(loadedName(digest)).inspect();

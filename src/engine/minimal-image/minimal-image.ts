@@ -4,8 +4,8 @@ import { access, chmod, mkdir, mkdtemp, readFile, rename, rm } from 'node:fs/pro
 import { join } from 'node:path';
 import { digestOf, digestOfJson, type Digest } from '../../core/digest.ts';
 import { BerthError } from '../../core/errors.ts';
-import { exec } from '../../core/exec.ts';
 import { isErrno } from '../../core/files.ts';
+import { appletsOf } from './applets.ts';
 import { readElf } from './elf.ts';
 import { sharedEntries, skeletonEntries, type ImageEntry } from './entries.ts';
 
@@ -14,6 +14,11 @@ export interface MinimalImageOptions {
   readonly busybox: string;
   /** The folder with Berth's native programs for this machine. */
   readonly nativeDirectory: string;
+}
+
+export interface MinimalImageOf extends MinimalImageOptions {
+  /** Node's name of the machine that the programs are for: `x64`, `arm64`. */
+  readonly machine: string;
 }
 
 export interface MinimalImage {
@@ -25,11 +30,15 @@ export interface MinimalImage {
 
 /** @throws BerthError TOOL_MISSING when busybox or the agent is not there, or is not a static program */
 export async function describeMinimalImage(options: MinimalImageOptions): Promise<MinimalImage> {
-  const busybox = await readProgram(options.busybox, 'busybox-static');
-  const agent = await readProgram(join(options.nativeDirectory, 'agent'), 'berth');
+  return describeMinimalImageOf({ ...options, machine: process.arch });
+}
+
+/** The same for another machine: nothing of it is run. */
+export async function describeMinimalImageOf(options: MinimalImageOf): Promise<MinimalImage> {
+  const busybox = await readProgram(options.busybox, 'busybox-static', options.machine);
+  const agent = await readProgram(join(options.nativeDirectory, 'agent'), 'berth', options.machine);
   const seccompFilter = await readFile(join(options.nativeDirectory, 'seccomp.bpf'));
-  const { stdout } = await exec(options.busybox, ['--list'], { timeoutMs: 10_000 });
-  const applets = stdout.split('\n').filter((name) => /^[a-z0-9[._-]+$/.test(name));
+  const applets = appletsOf(busybox);
   const shared = sharedEntries({ busybox, agent, seccompFilter, applets });
   const skeleton = skeletonEntries();
   const digest = digestOfJson(
@@ -40,14 +49,14 @@ export async function describeMinimalImage(options: MinimalImageOptions): Promis
   return { digest, shared, skeleton };
 }
 
-async function readProgram(path: string, packageName: string): Promise<Buffer> {
+async function readProgram(path: string, packageName: string, machine: string): Promise<Buffer> {
   const missing = (why: string, cause?: unknown) =>
     new BerthError('TOOL_MISSING', `${path} ${why}; the package ${packageName} has it.`, { cause });
   const bytes = await readFile(path).catch((error: unknown) => {
     throw missing('cannot be read', error);
   });
   const elf = readElf(bytes);
-  if (!elf?.isStatic || elf.machine !== process.arch) throw missing(`is not a static program for ${process.arch}`);
+  if (!elf?.isStatic || elf.machine !== machine) throw missing(`is not a static program for ${machine}`);
   return bytes;
 }
 

@@ -7,7 +7,7 @@ import { type Digest, digestOfJson } from '../../core/digest.ts';
 import { BerthError } from '../../core/errors.ts';
 import { SingleFlight } from '../../core/single-flight.ts';
 import { type BlobStore, writeBlob } from '../blobs/blob-store.ts';
-import { type Compression, layerMediaType } from '../media-types.ts';
+import { type Compression, compressionOf, layerMediaType } from '../media-types.ts';
 import { storeEntries } from '../tar/store-entries.ts';
 import { type TarEntry, tarStream } from '../tar/tar-stream.ts';
 import { type ImageTree, treeEntries } from '../tar/tree-entries.ts';
@@ -20,7 +20,7 @@ export interface LayerWriterOptions {
   readonly physicalStore: string;
   readonly cache: LayerCache;
   readonly compressor: Compressor;
-  /** Keeps blobs that were packed, since packing is slow. Those that are not packed are never kept: the store has them. */
+  /** Keeps blobs that were packed, since packing is slow. Store paths that are not packed are never kept: the store has them. */
   readonly blobs: BlobStore;
 }
 
@@ -31,11 +31,17 @@ export interface LayerWriter {
    * @throws BerthError LAYER_UNREADABLE, CANCELLED
    */
   storeLayer(paths: readonly string[], compression: Compression, signal?: AbortSignal): Promise<Layer>;
-  /** The same for a tree in memory. */
+  /** The same for a tree in memory. Its blob is kept however it is packed, since no store has it. */
   treeLayer(tree: ImageTree, compression: Compression, signal?: AbortSignal): Promise<Layer>;
+  /** @returns the layer of a record that was kept elsewhere, with nothing read before its bytes are asked for */
+  remembered(record: LayerRecord, content: LayerContent): Layer;
   /** How many layers were streamed and hashed; the rest were remembered. */
   readonly written: number;
 }
+
+/** What a layer is made of: store paths, or a tree that is made when it is needed. */
+export type LayerContent =
+  { readonly paths: readonly string[] } | { readonly tree: () => ImageTree | Promise<ImageTree> };
 
 /** Where a layer's content comes from; called anew for each pass over it. */
 type Content = (signal?: AbortSignal) => Iterable<TarEntry> | AsyncIterable<TarEntry>;
@@ -52,7 +58,12 @@ export function createLayerWriter(options: LayerWriterOptions): LayerWriter {
     };
   };
 
-  const write = async (content: Content, compression: Compression, signal: AbortSignal): Promise<LayerRecord> => {
+  const write = async (
+    content: Content,
+    compression: Compression,
+    isKept: boolean,
+    signal: AbortSignal,
+  ): Promise<LayerRecord> => {
     const tarHash = createHash('sha256');
     let tarSize = 0;
     const stream = bytesOf(content, compression, (piece) => {
@@ -61,7 +72,7 @@ export function createLayerWriter(options: LayerWriterOptions): LayerWriter {
     })(signal);
     let digest: Digest | undefined;
     let size: number;
-    if (compression === 'none') {
+    if (!isKept) {
       // Only read through: what is hashed on the way is all that is wanted.
       while (!(await stream.next()).done);
       size = tarSize;
@@ -74,10 +85,20 @@ export function createLayerWriter(options: LayerWriterOptions): LayerWriter {
     return { descriptor: { mediaType: layerMediaType(compression), digest: digest ?? diffId, size }, diffId, tarSize };
   };
 
+  const layerOf = (record: LayerRecord, content: Content): Layer => ({
+    ...record,
+    async *open(signal) {
+      const { digest, size, mediaType } = record.descriptor;
+      if ((await blobs.size(digest)) === size) yield* blobs.read(digest);
+      else yield* sized(bytesOf(content, compressionOf(mediaType) ?? 'none')(signal), record);
+    },
+  });
+
   const layer = async (
     key: Digest,
     content: Content,
     compression: Compression,
+    isKept: boolean,
     signal?: AbortSignal,
   ): Promise<Layer> => {
     const { value: record } = await flights.run(
@@ -85,33 +106,41 @@ export function createLayerWriter(options: LayerWriterOptions): LayerWriter {
       async (flightSignal) => {
         const known = await cache.get(key);
         if (known) return known;
-        const record = await write(content, compression, flightSignal);
+        const record = await write(content, compression, isKept, flightSignal);
         await cache.put(key, record);
         return record;
       },
       signal,
     );
-    return {
-      ...record,
-      async *open(readSignal) {
-        const { digest, size } = record.descriptor;
-        if ((await blobs.size(digest)) === size) yield* blobs.read(digest);
-        else yield* sized(bytesOf(content, compression)(readSignal), record);
-      },
-    };
+    return layerOf(record, content);
   };
+
+  const storeContent =
+    (paths: readonly string[]): Content =>
+    (signal) =>
+      storeEntries(physicalStore, paths, signal);
 
   return {
     storeLayer: async (paths, compression, signal) =>
-      layer(layerKey(paths, compression), (inner) => storeEntries(physicalStore, paths, inner), compression, signal),
+      layer(layerKey(paths, compression), storeContent(paths), compression, compression !== 'none', signal),
     treeLayer: async (tree, compression, signal) => {
       const entries = treeEntries(tree);
-      return layer(treeKey(entries, compression), () => entries, compression, signal);
+      const made = await layer(treeKey(entries, compression), () => entries, compression, true, signal);
+      const { digest, size } = made.descriptor;
+      // Remembered, but its blob was dropped: written again, since nothing else has it.
+      if ((await blobs.size(digest)) !== size) await writeBlob(blobs, bytesOf(() => entries, compression)(signal));
+      return made;
     },
+    remembered: (record, content) =>
+      layerOf(record, 'paths' in content ? storeContent(content.paths) : () => entriesOf(content.tree)),
     get written() {
       return written;
     },
   };
+}
+
+async function* entriesOf(tree: () => ImageTree | Promise<ImageTree>): AsyncGenerator<TarEntry> {
+  yield* treeEntries(await tree());
 }
 
 function treeKey(entries: readonly TarEntry[], compression: Compression): Digest {

@@ -26,21 +26,25 @@ const layoutFile = canonicalJson({ imageLayoutVersion: '1.0.0' });
 /**
  * Writes a layout folder. Blobs that are there stay as they are; index.json is replaced at the end, so that a reader
  * finds the old image or the whole new one.
+ * @returns the bytes of the blobs that were written
  */
 export async function writeOciLayout(
   folder: string,
   image: Image | MultiPlatformImage,
   options: ImageFileOptions = {},
-): Promise<void> {
+): Promise<number> {
+  let written = 0;
   await mkdir(folder, { recursive: true });
   const blobs = diskBlobs(folder);
   for (const blob of blobsOf(image, options.signal)) {
     if ((await blobs.size(blob.digest)) === blob.size) continue;
     const content = blob.content instanceof Uint8Array ? [blob.content] : blob.content();
     await writeBlob(blobs, content, blob.digest);
+    written += blob.size;
   }
   await writeFileAtomically(join(folder, 'oci-layout'), layoutFile);
   await writeFileAtomically(join(folder, 'index.json'), layoutIndex(image, options.tag));
+  return written;
 }
 
 /** @returns the bytes of an `oci-archive`, which skopeo, podman and Docker's `load` read */

@@ -102,6 +102,11 @@ export function createDebianSource(options: DebianSourceOptions): Source {
   };
 }
 
+/** @returns the folder with the locked suite's own busybox */
+export function bootstrapOf(locked: LockedSource): StorePath {
+  return pinOf(locked).bootstrap.path;
+}
+
 async function lockSuite(suite: string, options: DebianSourceOptions, context: SourceContext): Promise<LockedSource> {
   const downloads = downloadsOf(options, context);
   const mirrors = await mirrorsOf(options);
