@@ -3,7 +3,6 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { editPackages } from '../config/edit-packages.ts';
 import { findConfig } from '../config/find-config.ts';
-import { BerthError } from '../core/errors.ts';
 import type { EventBus } from '../core/events.ts';
 import { packageRoot } from '../core/package-root.ts';
 import { refreshLinks } from '../engine/agent/agent-client.ts';
@@ -43,7 +42,10 @@ import { createNixpkgsSource, officialCache } from '../sources/nixpkgs/source.ts
 import type { LockedSource, Source } from '../sources/source.ts';
 import type { ApiDependencies } from './api/api.ts';
 import { composeNixCache } from './compose-nix-cache.ts';
+import { composeRegistryClient } from './compose-registry-client.ts';
 import { composeImages } from './compose-images.ts';
+import { parseReference } from '../oci/remote/reference.ts';
+import { pushTo } from './push-to.ts';
 import { createLoopbackRegistry, type LoopbackRegistry } from './loopback-registry.ts';
 import { findOnPath, toolEnvironment, type Settings } from './settings.ts';
 
@@ -151,7 +153,8 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
     engines,
     system: hostSystem(),
     compression: settings['image.compression'],
-    push: () => Promise.reject(new BerthError('MODE_UNSUPPORTED', 'This Berth cannot push to a registry yet.')),
+    checkReference: (reference) => void parseReference(reference),
+    push: (image, reference, context) => pushTo(composeRegistryClient(settings), image, reference, context),
   });
   await berths.recover(engines, bus.emitter('daemon'));
   const nixIsUsed = async () => {

@@ -26,8 +26,14 @@ export interface ImagesOptions {
   readonly system: string;
   /** The setting `image.compression`. */
   readonly compression: Compression;
-  /** Pushes to a registry. */
-  readonly push: (image: Image | MultiPlatformImage, reference: string, context: WorkContext) => Promise<Moved>;
+  /** Pushes to a registry. @throws BerthError REFERENCE_INVALID before anything moves, and what the registry says */
+  readonly push: (
+    image: Image | MultiPlatformImage,
+    reference: string,
+    context: WorkContext,
+  ) => Promise<Moved & Pick<WrittenImage, 'reference'>>;
+  /** @throws BerthError REFERENCE_INVALID */
+  readonly checkReference: (reference: string) => void;
 }
 
 interface PlatformImage {
@@ -94,7 +100,7 @@ export function createImages(options: ImagesOptions): ImageService {
         return { target: text, reference: target.kind === 'docker' ? tag : null, ...moved };
       }
       case 'registry':
-        return { target: text, reference: target.reference, ...(await options.push(image, target.reference, context)) };
+        return { target: text, ...(await options.push(image, target.reference, context)) };
       case 'oci':
       case 'oci-archive':
       case 'docker-archive': {
@@ -116,6 +122,7 @@ export function createImages(options: ImagesOptions): ImageService {
         const systems = [...new Set((request.platforms ?? []).map(systemOf))];
         const compression = request.compression ?? defaultCompression(targets, options.compression);
         checkFits(targets, systems);
+        for (const { target } of targets) if (target.kind === 'registry') options.checkReference(target.reference);
         if (request.withNix) throw new BerthError('MODE_UNSUPPORTED', 'Nix within a container needs mode shell.');
 
         const made: PlatformImage[] = [];
