@@ -93,6 +93,7 @@ export function createMetrics(bus: EventBus, activity: Activity): Metrics {
       case 'log':
       case 'daemon.started':
       case 'image.evicted':
+      case 'mode.chosen':
       case 'daemon.stopping':
         break;
     }
