@@ -53,15 +53,32 @@ __attribute__((noreturn)) static void stop(int socket, long grace_ms) {
   sys_exit(0);
 }
 
-/* A stop that came over a connection, which stays open until the container is gone. */
-static void stop_as_asked(int socket) {
-  u8 grace[4];
+/* Starts the berth's own command, if it has one. */
+static void begin_command(int socket) {
+  struct stat status;
+  if (supervisor >= 0 || sys_fstatat(AT_FDCWD, COMMAND_FILE, &status, 0) != 0) return;
+  int pid = (int)sys_fork();
+  if (pid == 0) {
+    sys_close(socket);
+    sys_close(control[0]);
+    sys_close(control[1]);
+    supervise_command(signals);
+  }
+  if (pid > 0) supervisor = pid;
+}
+
+/* What came over a connection and is the first process's to do. The connection of a stop stays open until the container
+ * is gone. */
+static void do_as_asked(int socket) {
+  u8 asked[4];
   int connection[MAX_PASSED];
   usize count;
-  long got = receive_with_descriptors(control[0], grace, sizeof grace, connection, &count);
-  if (got != sizeof grace) return;
+  long got = receive_with_descriptors(control[0], asked, sizeof asked, connection, &count);
+  if (got <= 0) return;
+  if (got == 1) begin_command(socket);
   if (count > 0) send_frame(connection[0], FRAME_OK, NULL, 0);
-  stop(socket, (long)get_u32(grace));
+  if (got == sizeof asked) stop(socket, (long)get_u32(asked));
+  if (count > 0) sys_close(connection[0]);
 }
 
 static int listen_for_clients(void) {
@@ -162,16 +179,7 @@ static int run(int argc, char **argv, char **environment) {
   leave_runtime();
   if (SYS4(__NR_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) < 0) sys_exit(70);
 
-  struct stat status;
-  if (sys_fstatat(AT_FDCWD, COMMAND_FILE, &status, 0) == 0) {
-    supervisor = (int)sys_fork();
-    if (supervisor == 0) {
-      sys_close(socket);
-      sys_close(control[0]);
-      sys_close(control[1]);
-      supervise_command(signals);
-    }
-  }
+  begin_command(socket);
   for (usize i = 0; i < REFUSED_COUNT; i += 1) refused[i] = -1;
   for (;;) {
     struct pollfd polls[3 + REFUSED_COUNT] = {{signals, POLLIN, 0}, {socket, POLLIN, 0}, {control[0], POLLIN, 0}};
@@ -182,7 +190,7 @@ static int run(int argc, char **argv, char **environment) {
       if (info.ssi_signo == SIGCHLD) reap();
       else stop(socket, DEFAULT_GRACE_MS);
     }
-    if (polls[2].revents) stop_as_asked(socket);
+    if (polls[2].revents) do_as_asked(socket);
     for (usize i = 0; i < REFUSED_COUNT; i += 1)
       if (polls[3 + i].revents) read_refused(i);
     if (polls[1].revents) accept_client(socket);

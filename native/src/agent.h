@@ -47,7 +47,7 @@ __attribute__((noreturn)) void exec_on_path(char *const *arguments, char *const 
 __attribute__((noreturn)) void run_foreground(int argc, char **argv, char **environment);
 
 /* Serves one connection, then ends the process. `control` leads to PID 1, which takes from it the grace time of a stop
- * (u32 milliseconds) with the connection that asked for it. */
+ * (u32 milliseconds), or one byte to begin the command, with the connection that asked for it. */
 __attribute__((noreturn)) void serve_connection(int connection, int signals, int control, int command_state);
 
 /* Runs the berth's own command with its output in the log, then ends the process. */

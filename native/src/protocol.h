@@ -19,6 +19,7 @@
 #define FRAME_RUN 'R'
 #define FRAME_PING 'P'
 #define FRAME_REFRESH 'L' /* nothing: the view was switched; u32 generation: it is about to be */
+#define FRAME_BEGIN 'B' /* the berth's own command, where it has not begun */
 #define FRAME_CONNECT 'C' /* u16 port */
 #define FRAME_STOP 'K'    /* u32 grace in milliseconds */
 

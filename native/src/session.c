@@ -390,11 +390,10 @@ __attribute__((noreturn)) static void serve_run(char *payload, usize length, con
   attend_command();
 }
 
-/* PID 1 takes the connection over: its end tells the client that the berth's last process is gone. */
-__attribute__((noreturn)) static void serve_stop(const char *payload, usize length, int control) {
-  if (length != 4) fail("the request is not well-formed", 0);
+/* PID 1 takes the connection over, with what is to be done: the grace time of a stop, or one byte to begin. */
+__attribute__((noreturn)) static void serve_by_first(const char *payload, usize length, int control) {
   long failed = send_with_descriptors(control, payload, length, &connection, 1);
-  if (failed < 0) fail("the agent cannot be told to stop", failed);
+  if (failed < 0) fail("the agent's first process cannot be told", failed);
   sys_exit(0);
 }
 
@@ -457,8 +456,11 @@ void serve_connection(int connection_fd, int signal_fd, int control, int command
     case FRAME_CONNECT:
       if (length != 2) fail("the request is not well-formed", 0);
       serve_port(connection, get_u16((u8 *)payload));
+    case FRAME_BEGIN:
+      serve_by_first("B", 1, control);
     case FRAME_STOP:
-      serve_stop(payload, length, control);
+      if (length != 4) fail("the request is not well-formed", 0);
+      serve_by_first(payload, length, control);
     default:
       fail("the request is of an unknown kind", 0);
   }

@@ -103,6 +103,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import('./commands/du.ts')).duCommand,
   },
   {
+    name: 'pool',
+    summary: 'Tell how many started containers wait for an environment',
+    load: async () => (await import('./commands/pool.ts')).poolCommand,
+  },
+  {
     name: 'serve',
     summary: 'Run the daemon in the foreground',
     load: async () => (await import('./commands/serve.ts')).serveCommand,

@@ -137,6 +137,10 @@ export function createProgress(options: ProgressOptions): Progress {
         break;
       case 'berth.state':
       case 'berth.switched':
+      case 'pool.claimed':
+      case 'pool.missed':
+      case 'pool.unavailable':
+      case 'pool.sized':
       case 'daemon.started':
       case 'image.evicted':
       case 'daemon.stopping':

@@ -18,6 +18,7 @@ export interface UpOptions extends EnvironmentOptions {
   readonly cpus?: number | null;
   readonly pids?: number | null;
   readonly network?: NonNullable<UpRequest['network']>;
+  readonly isolation?: NonNullable<UpRequest['isolation']>;
   readonly publish?: readonly PublishedPort[];
 }
 
@@ -42,6 +43,12 @@ export function addUpOptions(command: Command): Command {
     .option('--cpus <number>', 'CPU limit: 1.5, none', orNone(positive))
     .option('--pids <number>', 'limit of processes and threads: 512, none', orNone(positive))
     .addOption(new Option('--network <kind>', 'network of the container').choices(['none', 'host', 'bridge']))
+    .addOption(
+      new Option('--isolation <kind>', 'what it sees of the store: all, or its closure only').choices([
+        'whole',
+        'closure',
+      ]),
+    )
     .option('-p, --publish <host:container>', 'publish a port on loopback; may be repeated', publish, []);
 }
 
@@ -59,6 +66,7 @@ export function upRequest(path: string, options: UpOptions, settings: Settings, 
     ...(options.engine === undefined ? {} : { engine: options.engine }),
     ...(Object.keys(limits).length > 0 ? { limits } : {}),
     ...(options.network === undefined ? {} : { network: options.network }),
+    ...(options.isolation === undefined ? {} : { isolation: options.isolation }),
     ...(options.publish && options.publish.length > 0 ? { ports: options.publish } : {}),
   };
 }

@@ -1,5 +1,6 @@
 /** The typed client of the daemon's API. The command and the web console's server side use nothing else. */
 import { BerthError, type ErrorReport } from '../core/errors.ts';
+import type { PoolStatus } from '../engine/engine.ts';
 import type { PublishedEvent } from '../core/events.ts';
 import type { Explanation } from '../environment/explain.ts';
 import type { BuildImageRequest, BuildImageResult } from '../environment/images.ts';
@@ -92,6 +93,7 @@ export interface Client {
   diskUsage(options?: CallOptions): Promise<DiskUsage>;
   daemon(options?: CallOptions): Promise<DaemonInfo>;
   /** Tells the daemon to leave once it has no work. */
+  pool(options?: CallOptions): Promise<PoolStatus[]>;
   stopDaemon(options?: CallOptions): Promise<void>;
   /** All that happens, from now or from after `lastEventId` on. */
   events(lastEventId?: number, options?: CallOptions): AsyncIterable<{ id: number; event: PublishedEvent }>;
@@ -124,6 +126,7 @@ export function createClient(transport: Transport): Client {
     async remove(nameOrId, options) {
       await ask('DELETE', berthPath(nameOrId), undefined, options);
     },
+    pool: async (options) => (await ask<{ pools: PoolStatus[] }>('GET', '/v1/pool', undefined, options)).pools,
     async *logs(nameOrId, follow, options) {
       const path = `${berthPath(nameOrId)}/logs?follow=${follow}`;
       const response = await transport({

@@ -395,6 +395,12 @@ export const catalogue = {
     meaning: 'The engine did not start the container.',
     hint: 'Run `berth doctor`; the message holds what the runtime said.',
   },
+  POOL_UNAVAILABLE: {
+    ...system,
+    exitCode: 70,
+    meaning: 'Containers cannot wait for an environment here, so each is created and started when it is asked for.',
+    hint: 'It needs root and Linux 5.12 or later, with the containers on this machine. `berth pool` says what it found.',
+  },
   LIMIT_REFUSED: {
     ...user,
     exitCode: 2,

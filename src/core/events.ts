@@ -55,6 +55,16 @@ export type BerthEvent =
       readonly added: readonly string[];
       readonly removed: readonly string[];
     }
+  /** The pool of an engine: a launch that took a container that waited, one that did not, why there is none, its size. */
+  | { readonly type: 'pool.claimed'; readonly engine: string; readonly id: string; readonly ms: number }
+  | { readonly type: 'pool.missed' | 'pool.unavailable'; readonly engine: string; readonly reason: string }
+  | {
+      readonly type: 'pool.sized';
+      readonly engine: string;
+      readonly waiting: number;
+      readonly target: number;
+      readonly memoryBytes: number | null;
+    }
   /** The daemon's own life, and the requests that it answered. */
   | { readonly type: 'daemon.started'; readonly version: string; readonly pid: number }
   | { readonly type: 'daemon.stopping'; readonly reason: string }

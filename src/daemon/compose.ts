@@ -6,9 +6,6 @@ import { findConfig } from '../config/find-config.ts';
 import type { EventBus } from '../core/events.ts';
 import { packageRoot } from '../core/package-root.ts';
 import { refreshLinks } from '../engine/agent/agent-client.ts';
-import { createDockerEngine } from '../engine/docker/docker-engine.ts';
-import { createEmbeddedEngine } from '../engine/embedded/embedded-engine.ts';
-import type { BerthSpec, Engine } from '../engine/engine.ts';
 import { createBerthRecords } from '../environment/berth-records.ts';
 import { createBerths } from '../environment/berths.ts';
 import { createBuildStep } from '../environment/build-step.ts';
@@ -19,7 +16,6 @@ import { createEvaluateStep } from '../environment/evaluate-step.ts';
 import { createGarbageGuard } from '../environment/garbage-guard.ts';
 import { createGarbageCollector } from '../environment/garbage.ts';
 import { createGenerations } from '../environment/generations.ts';
-import { createImageRecords } from '../environment/image-records.ts';
 import type { ImageService } from '../environment/images.ts';
 import { createNixAccess, usesNix } from '../environment/nix-access.ts';
 import { prepareHeld } from '../environment/prepare.ts';
@@ -47,8 +43,9 @@ import { composeRegistryClient } from './compose-registry-client.ts';
 import { composeImages } from './compose-images.ts';
 import { parseReference } from '../oci/remote/reference.ts';
 import { pushTo } from './push-to.ts';
-import { createLoopbackRegistry, type LoopbackRegistry } from './loopback-registry.ts';
-import { findOnPath, toolEnvironment, type Settings } from './settings.ts';
+import { createLoopbackRegistry } from './loopback-registry.ts';
+import { composeEngines, findBusybox, networkOf, usualLimits } from './compose-engines.ts';
+import { toolEnvironment, type Settings } from './settings.ts';
 
 export interface Composition {
   readonly service: BerthService;
@@ -108,13 +105,8 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
   });
   const generations = createGenerations(database);
   const loopback = createLoopbackRegistry();
-  const engines = composeEngines(settings, loopback);
-  const imageParts = composeImages(settings, {
-    nix,
-    records: createImageRecords(database),
-    sources,
-    busybox: findBusybox(),
-  });
+  const engines = composeEngines(settings, nix.store, bus, loopback);
+  const imageParts = composeImages(settings, { nix, database, sources, busybox: findBusybox() });
   const berths = createBerths({
     records: createBerthRecords(database),
     generations,
@@ -141,11 +133,8 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
     system: hostSystem(),
     physicalPath: (path) => physicalPath(nix.store, path),
     engine: settings.engine === 'kubernetes' ? 'auto' : settings.engine,
-    limits: {
-      memoryBytes: settings['limits.memory'],
-      cpus: settings['limits.cpus'],
-      pids: settings['limits.pids'],
-    },
+    limits: usualLimits(settings),
+    isolation: settings.isolation,
     networkOf: (engine) => networkOf(settings, engine),
     nixAccess: nixAccess.open,
     editPackages,
@@ -206,6 +195,7 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
       keepDays: settings['gc.keepDays'],
       agingFolders: [join(settings.home, 'log/builds'), plainFolder, join(settings.home, 'debian/downloads')],
       berthsDirectory: join(settings.home, 'berths'),
+      waiting: () => engines.flatMap((engine) => engine.pool?.().ids ?? []),
     }),
     berths,
     records,
@@ -230,11 +220,6 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
       database.close();
     },
   };
-}
-
-/** The static shell of the host: the minimal image is made from it, and builds have it as /bin/sh. */
-function findBusybox(): string {
-  return findOnPath('busybox') ?? '/bin/busybox';
 }
 
 function composeNix(settings: Settings): Nix {
@@ -293,31 +278,4 @@ async function debianMirrors(settings: Settings): Promise<DebianMirrors> {
   const main = settings['debian.mirror'] === null ? found.main : [settings['debian.mirror']];
   if (settings['debian.securityMirror'] !== null) return { main, security: [settings['debian.securityMirror']] };
   return settings['debian.mirror'] === null ? found : withSecurity({ main, security: [] });
-}
-
-/** A network of its own with a way out, where the engine can make one. */
-function networkOf(settings: Settings, engine: Engine['name']): BerthSpec['network'] {
-  if (settings.network !== 'auto') return settings.network;
-  return engine === 'docker' || findOnPath('slirp4netns') !== undefined ? 'bridge' : 'none';
-}
-
-function composeEngines(settings: Settings, loopback: LoopbackRegistry): Engine[] {
-  const machine = process.arch === 'arm64' ? 'aarch64' : 'x86_64';
-  const image = {
-    busybox: findBusybox(),
-    nativeDirectory: join(packageRoot, `native/bin/${machine}-linux`),
-  };
-  return [
-    createEmbeddedEngine({
-      ...image,
-      stateDirectory: join(settings.home, 'engine/embedded'),
-      ...(settings['oci.runtime'] === null ? {} : { runtimes: [settings['oci.runtime']] }),
-    }),
-    createDockerEngine({
-      ...image,
-      stateDirectory: join(settings.home, 'engine/docker'),
-      socketPath: settings['docker.socket'] ?? '/var/run/docker.sock',
-      serveImage: (image) => loopback.serve(image),
-    }),
-  ];
 }

@@ -68,10 +68,14 @@ function levelOf(event: PublishedEvent): LogLevel {
     case 'berth.state':
     case 'image.evicted':
     case 'berth.switched':
+    case 'pool.unavailable':
     case 'daemon.started':
     case 'daemon.stopping':
     case 'request.finished':
       return 'info';
+    case 'pool.claimed':
+    case 'pool.missed':
+    case 'pool.sized':
     case 'phase.started':
     case 'progress':
     case 'derivation.started':

@@ -55,6 +55,31 @@ export function createMetrics(bus: EventBus, activity: Activity): Metrics {
     registers,
   });
   const warnings = new Counter({ name: 'berth_warnings_total', help: 'Warnings.', registers });
+  const claims = new Histogram({
+    name: 'berth_pool_claim_duration_seconds',
+    help: 'How long it took to give a container that waited what a berth has.',
+    labelNames: ['engine'],
+    buckets: seconds,
+    registers,
+  });
+  const misses = new Counter({
+    name: 'berth_pool_misses_total',
+    help: 'Launches that found no container waiting.',
+    labelNames: ['engine'],
+    registers,
+  });
+  const waiting = new Gauge({
+    name: 'berth_pool_waiting',
+    help: 'Started containers that wait for an environment, and how many should.',
+    labelNames: ['engine', 'kind'],
+    registers,
+  });
+  const waitingMemory = new Gauge({
+    name: 'berth_pool_memory_bytes',
+    help: 'Memory that the waiting containers took when their number last changed.',
+    labelNames: ['engine'],
+    registers,
+  });
   new Gauge({
     name: 'berth_work_in_flight',
     help: 'Requests that are being worked on.',
@@ -87,6 +112,18 @@ export function createMetrics(bus: EventBus, activity: Activity): Metrics {
       case 'warning':
         warnings.inc();
         break;
+      case 'pool.claimed':
+        claims.observe({ engine: event.engine }, event.ms / 1000);
+        break;
+      case 'pool.missed':
+        misses.inc({ engine: event.engine });
+        break;
+      case 'pool.sized':
+        waiting.set({ engine: event.engine, kind: 'there' }, event.waiting);
+        waiting.set({ engine: event.engine, kind: 'wanted' }, event.target);
+        if (event.memoryBytes !== null) waitingMemory.set({ engine: event.engine }, event.memoryBytes);
+        break;
+      case 'pool.unavailable':
       case 'phase.started':
       case 'progress':
       case 'derivation.started':

@@ -380,6 +380,42 @@ export const settingsTable = {
     meaning:
       "A berth's network. `auto`: a bridge of its own with a way out; with the embedded engine that needs `slirp4netns`, else it is `none`.",
   }),
+  isolation: setting({
+    variable: 'BERTH_ISOLATION',
+    schema: z.enum(['whole', 'closure']),
+    values: '`whole` or `closure`',
+    default: 'whole',
+    meaning: "What a berth sees of the store: the whole, or the paths of its environment's closure only.",
+  }),
+  'pool.min': setting({
+    variable: 'BERTH_POOL_MIN',
+    schema: whole,
+    values: 'a number',
+    default: 0,
+    meaning:
+      'Started containers that wait for an environment from the start of the daemon on. With 0 they wait once berths were asked for.',
+  }),
+  'pool.max': setting({
+    variable: 'BERTH_POOL_MAX',
+    schema: whole,
+    values: 'a number; 0 means that none wait',
+    default: 16,
+    meaning: 'How many may wait, of each network and isolation.',
+  }),
+  'pool.targetHitRate': setting({
+    variable: 'BERTH_POOL_TARGET_HIT_RATE',
+    schema: before(fromText(numberFrom), z.number().check(z.minimum(0), z.maximum(1))),
+    values: 'a share from 0 to 1',
+    default: 0.95,
+    meaning: 'How many of the berths that are asked for should find one waiting; the number that wait follows from it.',
+  }),
+  'pool.idleMs': setting({
+    variable: 'BERTH_POOL_IDLE_MS',
+    schema: milliseconds,
+    values: timeValues,
+    default: 5 * 60_000,
+    meaning: 'After how long without a berth being asked for only `pool.min` wait.',
+  }),
   idleTimeoutMs: setting({
     variable: 'BERTH_IDLE_TIMEOUT_MS',
     schema: milliseconds,

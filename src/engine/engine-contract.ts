@@ -20,6 +20,8 @@ export interface EngineUnderTest {
   readonly directory: string;
   /** Another engine over the same containers, as a daemon that was started anew has. */
   reopen(): Engine;
+  /** Waits for what a launch is to find. */
+  readonly beforeLaunch?: () => Promise<void>;
   /** Why limits cannot be tested, where they cannot. */
   readonly withoutLimits?: string;
   /** Why images cannot be tested, where they cannot. */
@@ -37,22 +39,15 @@ export function engineContract(title: string, open: () => Promise<EngineUnderTes
     const launched = new Set<string>();
 
     function newSpec(changes: Partial<BerthSpec> = {}): BerthSpec {
-      const id = randomBytes(6).toString('hex');
-      const base = join(under.directory, id);
-      const runDirectory = join(base, 'run');
-      for (const name of ['run', 'work', 'store']) mkdirSync(join(base, name), { recursive: true });
-      writeFileSync(join(base, 'store', 'read-me'), 'from the store\n');
-      symlinkSync('/berth/fhs', join(runDirectory, 'fhs'));
-      writeEnvironment(runDirectory, { GREETING: 'hello' });
-      launched.add(id);
-      return {
-        id,
-        name: `test-${id}`,
-        runDirectory,
+      const folder = join(under.directory, `folders-${randomBytes(6).toString('hex')}`);
+      for (const name of ['work', 'store']) mkdirSync(join(folder, name), { recursive: true });
+      writeFileSync(join(folder, 'store', 'read-me'), 'from the store\n');
+      const wanted: Omit<BerthSpec, 'id' | 'runDirectory'> = {
+        name: 'test',
         hostname: 'contract',
         mounts: [
-          { source: join(base, 'store'), target: '/nix/store', readOnly: true },
-          { source: join(base, 'work'), target: '/work', readOnly: false },
+          { source: join(folder, 'store'), target: '/nix/store', readOnly: true },
+          { source: join(folder, 'work'), target: '/work', readOnly: false },
         ],
         limits: { memoryBytes: null, cpus: null, pids: null },
         ports: [],
@@ -62,9 +57,24 @@ export function engineContract(title: string, open: () => Promise<EngineUnderTes
         labels: {},
         ...changes,
       };
+      const id = engine.reserve?.(wanted)?.id ?? randomBytes(6).toString('hex');
+      const runDirectory = join(under.directory, id, 'run');
+      mkdirSync(runDirectory, { recursive: true });
+      rmSync(join(runDirectory, 'fhs'), { force: true });
+      symlinkSync('/berth/fhs', join(runDirectory, 'fhs'));
+      writeEnvironment(runDirectory, { GREETING: 'hello' });
+      launched.add(id);
+      return { ...wanted, id, runDirectory, ...changes };
+    }
+
+    /** @returns where a path of the berth's mounts lies on the host */
+    function onHost(spec: BerthSpec, path: string): string {
+      const mount = spec.mounts.find(({ target }) => path.startsWith(`${target}/`));
+      return join(mount?.source ?? '', path.slice(mount?.target.length));
     }
 
     async function launch(changes: Partial<BerthSpec> = {}): Promise<BerthSpec> {
+      await under.beforeLaunch?.();
       const spec = newSpec(changes);
       await engine.launch(spec);
       return spec;
@@ -178,7 +188,7 @@ export function engineContract(title: string, open: () => Promise<EngineUnderTes
           const execution = await start(shared, { argv: ['sh', '-c', script], detach });
           await new Promise((resolve) => execution.stdout.once('data', resolve));
           execution.leave();
-          const host = join(under.directory, shared.id, mark);
+          const host = onHost(shared, mark);
           await until(() => existsSync(`${host}.${detach ? 'done' : 'hup'}`));
           expect(existsSync(`${host}.${detach ? 'hup' : 'done'}`)).toBe(false);
         }
@@ -189,7 +199,7 @@ export function engineContract(title: string, open: () => Promise<EngineUnderTes
         const execution = await start(shared, { argv: ['sh', '-c', script], graceMs: 100 });
         await new Promise((resolve) => execution.stdout.once('data', resolve));
         execution.leave();
-        const mark = join(under.directory, shared.id, 'work/alive');
+        const mark = onHost(shared, '/work/alive');
         // Killed: the mark does not come back.
         await until(async () => {
           rmSync(mark, { force: true });
@@ -226,7 +236,7 @@ export function engineContract(title: string, open: () => Promise<EngineUnderTes
 
       it('finds programs on the PATH of the environment first', async () => {
         const spec = newSpec();
-        const bin = join(under.directory, spec.id, 'store/tools/bin');
+        const bin = onHost(spec, '/nix/store/tools/bin');
         mkdirSync(bin, { recursive: true });
         writeFileSync(join(bin, 'ls'), '#!/bin/sh\necho own ls\n', { mode: 0o755 });
         writeEnvironment(spec.runDirectory, { PATH: '/nix/store/tools/bin' });
@@ -254,7 +264,7 @@ export function engineContract(title: string, open: () => Promise<EngineUnderTes
       it('shows the /etc of the FHS view, and follows a switch of it', async () => {
         const spec = newSpec();
         const view = (name: string, files: string[]) => {
-          const etc = join(under.directory, spec.id, 'store', name, 'etc');
+          const etc = onHost(spec, `/nix/store/${name}/etc`);
           for (const file of files) {
             mkdirSync(join(etc, file, '..'), { recursive: true });
             writeFileSync(join(etc, file), `${name}\n`);
@@ -332,7 +342,7 @@ export function engineContract(title: string, open: () => Promise<EngineUnderTes
         expect((await run(shared, 'mount -o remount,rw /nix/store')).exit).not.toEqual({ code: 0 });
         expect((await run(shared, 'touch /berth/bin/x')).stderr).toContain('Read-only file system');
         expect((await run(shared, 'echo mine > /work/file')).exit).toEqual({ code: 0 });
-        expect(readFileSync(join(under.directory, shared.id, 'work/file'), 'utf8')).toBe('mine\n');
+        expect(readFileSync(onHost(shared, '/work/file'), 'utf8')).toBe('mine\n');
       });
 
       it('has few capabilities, gets no new privileges, and runs under seccomp', async () => {

@@ -21,6 +21,8 @@ export interface Mount {
   readonly source: string;
   readonly target: string;
   readonly readOnly: boolean;
+  /** Only these entries of the source folder, by their names; the target shows nothing else. Absent: all of it. */
+  readonly only?: readonly string[];
 }
 
 export interface BerthSpec {
@@ -95,6 +97,54 @@ export interface LoadContext {
   readonly signal?: AbortSignal;
 }
 
+/** What an engine can do with a container that runs and has no environment yet; the pool is made from it. */
+export interface LateBinding {
+  /** Whether it can be done here, and why not. */
+  available(signal?: AbortSignal): Promise<Availability>;
+  /**
+   * Looks at a container that has just been launched to wait.
+   * @throws BerthError POOL_UNAVAILABLE when it can't be reached from here
+   */
+  inspect(id: string): Promise<void>;
+  /**
+   * Gives a waiting container what `spec` has and `waiting` has not: mounts, host name, limits, ports; then its command
+   * begins. The caller has written the run directory. A container that it fails for is of no use any more.
+   * @throws BerthError
+   */
+  bind(spec: BerthSpec, waiting: BerthSpec, signal?: AbortSignal): Promise<void>;
+  /** @returns bytes of memory that the container takes with what serves it alone, or null where nobody counts */
+  memoryOf(id: string): number | null;
+}
+
+/** The pool of an engine, as it is now. */
+export interface PoolStatus {
+  readonly engine: Engine['name'];
+  /** False: berths are created and started; `reason` says why. */
+  readonly available: boolean;
+  readonly reason: string;
+  /** Of all containers that are the pool's. */
+  readonly ids: readonly string[];
+  /** Containers that wait, and how many should. */
+  readonly waiting: number;
+  readonly target: number;
+  /** Containers that are being made to wait. */
+  readonly starting: number;
+  /** Launches that found one waiting, and that did not, since the daemon started. */
+  readonly hits: number;
+  readonly misses: number;
+  /** Memory that the waiting ones take together, in bytes; null where it can't be measured. */
+  readonly memoryBytes: number | null;
+  readonly classes: readonly {
+    readonly network: BerthSpec['network'];
+    readonly isolation: Isolation;
+    readonly waiting: number;
+    readonly target: number;
+  }[];
+}
+
+/** What a berth sees of the store: `whole` of it, or the paths of its environment's `closure` only. */
+export type Isolation = 'whole' | 'closure';
+
 export interface Engine {
   readonly name: 'embedded' | 'docker';
   available(signal?: AbortSignal): Promise<Availability>;
@@ -142,10 +192,20 @@ export interface Engine {
   /** What the images take on disk, unpacked; absent where the engine cannot tell. */
   imageUsage?(): Promise<ImageUsage[]>;
   /**
-   * Has these store paths in a running berth that was started with its closure only (`isolation = closure`); nothing to do
-   * for one that has the whole store. Called before a switch leads to them.
+   * Mounts a folder in a running berth, over what is there: a larger closure before a switch leads to it. Processes keep
+   * what they have open.
+   * @throws BerthError POOL_UNAVAILABLE where that can't be done: then the berth must be made anew
    */
-  attach?(id: string, storePaths: readonly string[], signal?: AbortSignal): Promise<void>;
+  attach?(id: string, mount: Mount): Promise<void>;
   /** Ends what the engine keeps ready for the next launch; berths go on. */
   close?(): Promise<void>;
+  readonly lateBinding?: LateBinding;
+  /**
+   * Takes a container that waits for a berth like this. The caller writes the run directory of its id and calls `launch`
+   * with it, or `remove`.
+   * @returns undefined when none waits: then any new id may be launched
+   */
+  reserve?(spec: Omit<BerthSpec, 'id' | 'runDirectory'>): { readonly id: string } | undefined;
+  /** The pool that `reserve` takes from. */
+  pool?(): PoolStatus;
 }

@@ -18,10 +18,14 @@ export function prepareRunDirectory(runDirectory: string, command: readonly stri
   for (const name of ['agent.sock', 'exit', 'command']) {
     rmSync(join(runDirectory, name), { recursive: true, force: true });
   }
-  if (command) {
-    const content = command.map((argument) => `${argument}\0`).join('');
-    writeFileSync(join(runDirectory, 'command'), content, { flag: 'wx', mode: 0o644 });
-  }
+  if (command) writeCommand(runDirectory, command);
+}
+
+/** Writes what the agent is to run as the berth's own command. */
+export function writeCommand(runDirectory: string, command: readonly string[]): void {
+  const path = join(runDirectory, 'command');
+  rmSync(path, { recursive: true, force: true });
+  writeFileSync(path, command.map((argument) => `${argument}\0`).join(''), { flag: 'wx', mode: 0o644 });
 }
 
 /** Waits for the agent's socket: whoever sees it can connect. */

@@ -7,7 +7,7 @@ import { asBerthError, BerthError } from '../core/errors.ts';
 import type { Emit } from '../core/events.ts';
 import { isErrno } from '../core/files.ts';
 import { KeyedMutex } from '../core/keyed-mutex.ts';
-import type { BerthSpec, BerthState, Engine, Limits, Mount } from '../engine/engine.ts';
+import type { BerthSpec, BerthState, Engine, Isolation, Limits, Mount } from '../engine/engine.ts';
 import type { BerthContent } from '../materialise/generation.ts';
 import { projectMounts, sharedStoreMounts, writeBerthContent } from '../materialise/shared-store.ts';
 import type { EvaluatedConfig } from '../nix/evaluated-config.ts';
@@ -35,6 +35,7 @@ export interface BerthRequest {
   readonly image: Digest | null;
   readonly limits: Limits;
   readonly network: BerthSpec['network'];
+  readonly isolation: Isolation;
   readonly ports: readonly PublishedPort[];
   /** Besides the store and the project. */
   readonly mounts: readonly Mount[];
@@ -105,18 +106,17 @@ export function createBerths(options: BerthsOptions): Berths {
     records.find(nameOrId) ??
     [...ephemeral.values()].find((record) => record.spec.name === nameOrId);
 
-  const mountsOf = ({ image, directory, mounts }: BerthRequest): Mount[] => [
-    ...(image === null ? sharedStoreMounts(store, directory) : projectMounts(directory)),
-    ...mounts,
-  ];
+  const mountsOf = ({ image, directory, isolation, environment, mounts }: BerthRequest): Mount[] => {
+    const closure = isolation === 'closure' ? environment.closure.paths : null;
+    return [...(image === null ? sharedStoreMounts(store, directory, closure) : projectMounts(directory)), ...mounts];
+  };
 
-  function describe(request: BerthRequest, id: string, name: string): BerthRecord {
+  /** @returns the berth's record, of a container of the engine that waits where there is one */
+  function describe(engine: Engine, request: BerthRequest, name: string): BerthRecord {
     const generation = request.ephemeral ? 1 : generations.next(name);
-    const spec: BerthSpec = {
-      id,
+    const wanted: Omit<BerthSpec, 'id' | 'runDirectory'> = {
       name,
       image: request.image,
-      runDirectory: join(options.directory, id, 'run'),
       hostname: name.replace(/[^a-z0-9-]/g, '-').slice(0, 63),
       mounts: mountsOf(request),
       limits: request.limits,
@@ -125,9 +125,10 @@ export function createBerths(options: BerthsOptions): Berths {
       command: request.command,
       labels: { 'berth.name': name, 'berth.environment': request.environment.digest },
     };
+    const id = engine.reserve?.(wanted)?.id ?? randomBytes(6).toString('hex');
     return {
-      spec,
-      engine: 'embedded',
+      spec: { ...wanted, id, runDirectory: join(options.directory, id, 'run') },
+      engine: engine.name,
       path: request.path,
       directory: request.directory,
       environmentDigest: request.environment.digest,
@@ -174,15 +175,15 @@ export function createBerths(options: BerthsOptions): Berths {
     name: string,
     context: { emit: Emit; signal?: AbortSignal },
   ): Promise<BerthRecord> {
-    const id = randomBytes(6).toString('hex');
-    const record = { ...describe(request, id, name), engine: engine.name };
-    writeContent(record, request);
-    // Recorded before it is started: whatever happens then, the berth is known and can be removed.
-    if (request.ephemeral) {
-      ephemeral.set(id, record);
-      firsts.set(id, generationOf(record, request, undefined));
-    } else records.save(record, () => generations.save(name, generationOf(record, request, generations.of(name)[0])));
+    const record = describe(engine, request, name);
+    const { id } = record.spec;
     try {
+      writeContent(record, request);
+      // Recorded before it is started: whatever happens then, the berth is known and can be removed.
+      if (request.ephemeral) {
+        ephemeral.set(id, record);
+        firsts.set(id, generationOf(record, request, undefined));
+      } else records.save(record, () => generations.save(name, generationOf(record, request, generations.of(name)[0])));
       await engine.launch(record.spec, context.signal);
     } catch (error) {
       await engine.remove(id);
@@ -241,22 +242,28 @@ export function createBerths(options: BerthsOptions): Berths {
     state: BerthState,
     context: { emit: Emit; signal?: AbortSignal },
   ): Promise<Upped> {
+    const mounts = mountsOf(request).map((mount) => withEarlierPaths(mount, known.spec.mounts));
     const fits =
       JSON.stringify([
         known.spec.image,
-        known.spec.mounts,
+        known.spec.mounts.map(wherever),
         known.spec.ports,
         known.spec.network,
         known.spec.command,
-      ]) === JSON.stringify([request.image, mountsOf(request), request.ports, request.network, request.command]);
+      ]) === JSON.stringify([request.image, mounts.map(wherever), request.ports, request.network, request.command]);
     if (!fits || known.engine !== engine.name) return relaunch(engine, known, request, context);
 
     const running = state.state === 'running';
     const hasIt = known.environmentDigest === request.environment.digest;
+    const closure = mounts.find((mount) => mount.only);
+    // Of a berth with only its closure: the new paths must be there before anything leads to them.
+    if (running && !hasIt && closure && !(await isAttached(engine, known, closure))) {
+      return relaunch(engine, known, request, context);
+    }
     const generation = hasIt ? known.generation : Math.max(generations.next(known.spec.name), known.generation + 1);
     const record: BerthRecord = {
       ...known,
-      spec: { ...known.spec, limits: request.limits },
+      spec: { ...known.spec, mounts, limits: request.limits },
       environmentDigest: request.environment.digest,
       drvPath: request.evaluated.drvPath,
       generation,
@@ -265,8 +272,6 @@ export function createBerths(options: BerthsOptions): Berths {
     };
     let switched: Switched | null = null;
     if (!hasIt) {
-      // Of a berth with only its closure: the new paths must be there before anything leads to them.
-      if (running) await engine.attach?.(record.spec.id, request.environment.closure.paths, context.signal);
       const before = firsts.get(known.spec.id);
       if (before) {
         generations.save(known.spec.name, before);
@@ -357,7 +362,10 @@ export function createBerths(options: BerthsOptions): Berths {
     },
     async recover(engines, emit) {
       // Asked anew for each, since berths are made while this goes on.
-      const isKnown = (id: string) => ephemeral.has(id) || records.find(id) !== undefined;
+      const isKnown = (id: string) =>
+        ephemeral.has(id) ||
+        records.find(id) !== undefined ||
+        engines.some((engine) => engine.pool?.().ids.includes(id));
       await Promise.all(
         engines.map(async (engine) => {
           const own = records.all().filter((record) => record.engine === engine.name);
@@ -383,6 +391,29 @@ export function createBerths(options: BerthsOptions): Berths {
       }
     },
   };
+}
+
+/** @returns the mount without which entries it shows: those change while a berth runs */
+function wherever({ source, target, readOnly, only }: Mount) {
+  return { source, target, readOnly, some: only !== undefined };
+}
+
+/** What the berth had stays: its processes may still open it, and it may be led back. */
+function withEarlierPaths(mount: Mount, earlier: readonly Mount[]): Mount {
+  if (!mount.only) return mount;
+  const had = earlier.find(({ target }) => target === mount.target)?.only ?? [];
+  return { ...mount, only: [...new Set([...mount.only, ...had])].sort() };
+}
+
+/** @returns false where the engine can't attach to what runs */
+async function isAttached(engine: Engine, { spec }: BerthRecord, closure: Mount): Promise<boolean> {
+  try {
+    await engine.attach?.(spec.id, closure);
+    return engine.attach !== undefined;
+  } catch (error) {
+    if (error instanceof BerthError && error.code === 'POOL_UNAVAILABLE') return false;
+    throw error;
+  }
 }
 
 function readdirIfThere(directory: string): string[] {

@@ -5,7 +5,7 @@ import type { ConfigFile } from '../config/config-file.ts';
 import { stopwatch } from '../core/clock.ts';
 import { digestOf } from '../core/digest.ts';
 import { BerthError } from '../core/errors.ts';
-import type { BerthSpec, BerthState, Engine, Limits } from '../engine/engine.ts';
+import type { BerthSpec, BerthState, Engine, Isolation, Limits } from '../engine/engine.ts';
 import { agentSocket } from '../engine/run-directory.ts';
 import type { StorePath } from '../nix/store.ts';
 import { readBerthLog } from './berth-log.ts';
@@ -65,6 +65,8 @@ export interface ServiceOptions {
   readonly limits: Limits;
   /** The network of a berth whose command names none. */
   readonly networkOf: (engine: Engine['name']) => BerthSpec['network'];
+  /** What a berth sees of the store whose command does not say. */
+  readonly isolation: Isolation;
   /** Starts the daemon that containers with Nix speak to, when the first asks for it. */
   readonly nixAccess: () => Promise<NixAccess>;
   readonly editPackages: (
@@ -150,6 +152,10 @@ export function createService(options: ServiceOptions): BerthService & { readonl
     onto?: BerthRecord,
   ) {
     const { environment } = wanted;
+    const isolation = request.isolation ?? options.isolation;
+    if (request.withNix && isolation === 'closure') {
+      throw new BerthError('MODE_UNSUPPORTED', 'Nix in a berth needs the whole store: use isolation `whole`.');
+    }
     const chosen = await chooseMode({
       wanted: request.mode ?? options.mode,
       withNix: request.withNix ?? false,
@@ -176,6 +182,7 @@ export function createService(options: ServiceOptions): BerthService & { readonl
         directory,
         limits: { ...options.limits, ...request.limits },
         network: request.network ?? options.networkOf(engine.name),
+        isolation,
         ports: request.ports ?? (ephemeral ? [] : samePorts(environment)),
         mounts: access.mounts,
         variables: access.variables,
@@ -353,6 +360,7 @@ export function createService(options: ServiceOptions): BerthService & { readonl
       const record = berths.find(nameOrId);
       await berths.remove(engineNamed(record.engine), record);
     },
+    pool: () => Promise.resolve(options.engines.flatMap((engine) => engine.pool?.() ?? [])),
     logs: (nameOrId, logOptions) => readBerthLog(join(berths.find(nameOrId).spec.runDirectory, 'log'), logOptions),
     explain(request: EnvironmentRequest) {
       const config = options.findConfig(request.path);

@@ -1,7 +1,7 @@
 /** What Berth does, as one port: the daemon's API exposes it, the tests and the command use it. */
 import type { Digest } from '../core/digest.ts';
 import type { Emit } from '../core/events.ts';
-import type { BerthState, Engine, Limits } from '../engine/engine.ts';
+import type { BerthState, Engine, Isolation, Limits, PoolStatus } from '../engine/engine.ts';
 import type { PackageMatch } from '../sources/source.ts';
 import type { Mode } from './choose-mode.ts';
 import type { Environment } from './environment.ts';
@@ -40,6 +40,7 @@ export interface UpRequest extends EnvironmentRequest {
   readonly engine?: 'embedded' | 'docker' | 'kubernetes' | 'auto';
   readonly limits?: Partial<Limits>;
   readonly network?: 'none' | 'host' | 'bridge';
+  readonly isolation?: Isolation;
   readonly ports?: readonly PublishedPort[];
 }
 
@@ -191,6 +192,8 @@ export interface BerthService {
   stop(nameOrId: string, graceMs: number): Promise<void>;
   start(nameOrId: string, context: WorkContext): Promise<BerthSummary>;
   remove(nameOrId: string): Promise<void>;
+  /** The pools of the engines that are there, as they are now. */
+  pool(): Promise<PoolStatus[]>;
   logs(nameOrId: string, options: { readonly follow: boolean; readonly signal?: AbortSignal }): AsyncIterable<LogChunk>;
   /** Says why each stage would hit or miss now; runs no evaluation. */
   explain(request: EnvironmentRequest, context: WorkContext): Promise<Explanation>;

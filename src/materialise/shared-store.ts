@@ -3,9 +3,9 @@
  * holds what the agent reads: variables, hook, the link to the FHS view and the command.
  */
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Mount } from '../engine/engine.ts';
-import { physicalStoreDirectory, storeDirectory, type Store } from '../nix/store.ts';
+import { physicalStoreDirectory, storeDirectory, type Store, type StorePath } from '../nix/store.ts';
 import { nulSeparated, switchGeneration, writeGeneration, type BerthContent } from './generation.ts';
 
 export { defaultFhs, type BerthContent } from './generation.ts';
@@ -13,10 +13,23 @@ export { defaultFhs, type BerthContent } from './generation.ts';
 /** Where the project lies in every berth. */
 export const projectTarget = '/work';
 
-/** Mounts of mode `shell`: the store read-only, the project read-write. */
-export function sharedStoreMounts(store: Store, projectDirectory: string): Mount[] {
+/** The whole store, read-only: what all berths have that see it. */
+export function wholeStoreMount(store: Store): Mount {
+  return { source: physicalStoreDirectory(store), target: storeDirectory, readOnly: true };
+}
+
+/**
+ * Mounts of mode `shell`: the store read-only, the project read-write.
+ * @param closure the only paths of the store that the berth is to see; null: all
+ */
+export function sharedStoreMounts(
+  store: Store,
+  projectDirectory: string,
+  closure: readonly StorePath[] | null = null,
+): Mount[] {
+  const whole = wholeStoreMount(store);
   return [
-    { source: physicalStoreDirectory(store), target: storeDirectory, readOnly: true },
+    closure === null ? whole : { ...whole, only: closure.map((path) => basename(path)).sort() },
     ...projectMounts(projectDirectory),
   ];
 }

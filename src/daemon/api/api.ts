@@ -19,6 +19,7 @@ import { addHealth } from './health.ts';
 import { errorResponse, type OperationHost } from './operation.ts';
 import { addImages } from './images.ts';
 import { addPackages } from './packages.ts';
+import { addPool } from './pool.ts';
 import { addStorage } from './storage.ts';
 
 export interface ApiDependencies extends OperationHost {
@@ -73,6 +74,7 @@ export function createApi(dependencies: ApiDependencies): Api {
   addImages(app, dependencies);
   addPackages(app, dependencies);
   addStorage(app, dependencies);
+  addPool(app, dependencies);
   addEvents(app, dependencies);
   for (const [path, protocol] of Object.entries(dependencies.protocols ?? {})) {
     app.all(`${path}/*`, (c) => protocol.fetch(c.req.raw));

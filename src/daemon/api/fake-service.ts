@@ -83,6 +83,7 @@ export function createFakeService(): FakeService {
     remove: async (name) => {
       if (name !== 'run1') await find(name);
     },
+    pool: () => Promise.resolve([]),
     async *logs() {
       yield await Promise.resolve({ data: Buffer.from('hello\n') });
     },

@@ -59,6 +59,7 @@ export const upRequestSchema = environmentRequestSchema
     engine: z.enum(['embedded', 'docker', 'kubernetes', 'auto']).optional(),
     limits: limitsSchema.optional(),
     network: z.enum(['none', 'host', 'bridge']).optional(),
+    isolation: z.enum(['whole', 'closure']).optional(),
     ports: z.array(publishedPortSchema).optional(),
   })
   .openapi('UpRequest');

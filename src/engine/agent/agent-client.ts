@@ -271,6 +271,11 @@ export async function refreshLinks(socketPath: string, generation?: number): Pro
   await ask(socketPath, frame.refresh, payload, AbortSignal.timeout(refreshTimeoutMs));
 }
 
+/** Has the agent start the berth's own command, which a container that waited did not have when it started. */
+export async function beginCommand(socketPath: string): Promise<void> {
+  await ask(socketPath, frame.begin);
+}
+
 /**
  * Stops the berth: SIGTERM to all its processes, SIGKILL after the grace time.
  * @returns after the berth's last process has ended

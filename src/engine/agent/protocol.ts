@@ -15,6 +15,7 @@ export const frame = {
   run: 0x52,
   ping: 0x50,
   refresh: 0x4c,
+  begin: 0x42,
   connect: 0x43,
   stop: 0x4b,
   stdin: 0x49,

@@ -2,7 +2,7 @@
  * Engine `docker`: containers by any server of the Docker Engine API, from the same minimal image with the same agent,
  * so that nothing but making and removing a container differs from the embedded engine. All state is the server's.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type Docker from 'dockerode';
 import { sleep } from '../../core/clock.ts';
@@ -11,8 +11,18 @@ import { BerthError } from '../../core/errors.ts';
 import { SingleFlight } from '../../core/single-flight.ts';
 import type { Image } from '../../oci/image.ts';
 import type { ImageConfig } from '../../oci/model.ts';
-import { stopThroughAgent } from '../agent/agent-client.ts';
-import type { Availability, BerthSpec, BerthState, Engine, Limits, LoadContext, LoadedImage } from '../engine.ts';
+import { beginCommand, stopThroughAgent } from '../agent/agent-client.ts';
+import type {
+  Availability,
+  BerthSpec,
+  BerthState,
+  Engine,
+  LateBinding,
+  Limits,
+  LoadContext,
+  LoadedImage,
+  Mount,
+} from '../engine.ts';
 import { imageMissing, imageRecords, type ImageRecords, recordOf } from '../image-records.ts';
 import {
   describeMinimalImage,
@@ -20,8 +30,12 @@ import {
   type MinimalImageOptions,
   unpackShared,
 } from '../minimal-image/minimal-image.ts';
+import { bindingAvailability, bindMounts, startTimeOf } from '../pool/bind-mounts.ts';
+import { createMountHelper, type MountHelper } from '../pool/mount-helper.ts';
+import { containerMemory, groupsOf } from '../pool/process-memory.ts';
 import { createPortForwards } from '../port-forward.ts';
-import { agentSocket, prepareRunDirectory, readExitCode, waitForAgent } from '../run-directory.ts';
+import { agentSocket, prepareRunDirectory, readExitCode, waitForAgent, writeCommand } from '../run-directory.ts';
+import { wholeMounts } from '../selected-mount.ts';
 import { containerName, containerOptions, label, resourcesOf } from './container-options.ts';
 import { dockerError, statusOf } from './docker-errors.ts';
 import { imageName, importMinimalImage } from './image.ts';
@@ -56,6 +70,10 @@ class DockerEngine implements Engine {
   readonly #records: ImageRecords;
   readonly #loads = new SingleFlight<Digest, LoadedImage>();
   readonly #seen = new Map<string, { readonly visible: boolean; readonly reason: string }>();
+  readonly #mounts: MountHelper;
+  /** First processes of the containers that wait, with the time when they started. */
+  readonly #waiting = new Map<string, { readonly pid: number; readonly startTime: string }>();
+  readonly lateBinding: LateBinding;
   #docker: Promise<Docker> | undefined;
   #image: Promise<PreparedImage> | undefined;
 
@@ -63,6 +81,16 @@ class DockerEngine implements Engine {
     this.#options = options;
     this.#instance = digestOf(options.stateDirectory).slice(-16);
     this.#records = imageRecords(join(options.stateDirectory, 'images'));
+    this.#mounts = createMountHelper(
+      join(options.nativeDirectory, 'berth-bind'),
+      join(options.stateDirectory, 'closures'),
+    );
+    this.lateBinding = {
+      available: () => bindingAvailability(this.#mounts),
+      inspect: (id) => this.#reach(id),
+      bind: (spec, waiting) => this.#bind(spec, waiting),
+      memoryOf: (id) => containerMemory(this.#waiting.get(id)?.pid ?? 0),
+    };
   }
 
   async available(): Promise<Availability> {
@@ -91,7 +119,11 @@ class DockerEngine implements Engine {
     if (state.state === 'running') return;
     if (state.state === 'gone') return this.launch(spec, signal);
     try {
-      await this.#run(spec, signal);
+      if (await this.#waited(spec.id)) {
+        await this.#run({ ...spec, command: null, ports: [] }, signal);
+        await this.#reach(spec.id);
+        await this.#bind(spec, { ...spec, mounts: await this.#ownMounts(spec) });
+      } else await this.#run(spec, signal);
     } catch (error) {
       await this.#kill(spec.id);
       throw error;
@@ -116,6 +148,8 @@ class DockerEngine implements Engine {
 
   async remove(id: string): Promise<void> {
     await this.#ports.close(id);
+    this.#waiting.delete(id);
+    rmSync(this.#places(id), { recursive: true, force: true });
     try {
       await (await this.#container(id)).remove({ force: true, v: true });
     } catch (error) {
@@ -223,6 +257,58 @@ class DockerEngine implements Engine {
     return record ? Promise.resolve(record.config) : Promise.reject(imageMissing(digest));
   }
 
+  close(): Promise<void> {
+    this.#mounts.close();
+    return Promise.resolve();
+  }
+
+  /** Finds out by which process a container can be reached: the server may be on another machine. */
+  async #reach(id: string): Promise<void> {
+    const { State, Id } = await (await this.#container(id)).inspect();
+    const startTime = startTimeOf(State.Pid);
+    if (startTime === undefined || !groupsOf(State.Pid).some((group) => group.includes(Id))) {
+      throw new BerthError('POOL_UNAVAILABLE', `The containers of ${this.#options.socketPath} are on another machine.`);
+    }
+    this.#waiting.set(id, { pid: State.Pid, startTime });
+  }
+
+  async attach(id: string, mount: Mount): Promise<void> {
+    await this.#reach(id);
+    const { pid } = this.#waiting.get(id) ?? { pid: 0 };
+    await this.#mounts.bind({ pid, hostname: '', mounts: [mount], links: false });
+  }
+
+  async #bind(spec: BerthSpec, waiting: BerthSpec): Promise<void> {
+    const { pid, startTime } = this.#waiting.get(spec.id) ?? { pid: 0, startTime: '' };
+    if (startTime === '' || startTimeOf(pid) !== startTime) {
+      throw new BerthError('LAUNCH_FAILED', 'The container that waited has ended.');
+    }
+    if (JSON.stringify(spec.limits) !== JSON.stringify(waiting.limits)) await this.setLimits(spec.id, spec.limits);
+    await bindMounts(this.#mounts, pid, spec, waiting);
+    if (spec.command) {
+      writeCommand(spec.runDirectory, spec.command);
+      await beginCommand(agentSocket(spec.runDirectory));
+    }
+    await this.#openPorts(spec);
+  }
+
+  /** Whether the container was made to wait: then the server knows less of it than the berth has. */
+  async #waited(id: string): Promise<boolean> {
+    const { Config } = await (await this.#container(id)).inspect();
+    return Config.Labels['berth.waiting'] !== undefined;
+  }
+
+  /** @returns those mounts of a berth that the server itself makes at each start */
+  async #ownMounts(spec: BerthSpec): Promise<BerthSpec['mounts']> {
+    const { Mounts } = await (await this.#container(spec.id)).inspect();
+    const targets = new Set(Mounts.map(({ Destination }) => Destination));
+    return spec.mounts.filter(({ target }) => targets.has(target));
+  }
+
+  #places(id: string): string {
+    return join(this.#options.stateDirectory, 'places', id);
+  }
+
   /** The client is loaded when it is first used: that takes longer than all else in a daemon's start. */
   #connect(): Promise<Docker> {
     const { socketPath } = this.#options;
@@ -261,7 +347,8 @@ class DockerEngine implements Engine {
       try {
         const docker = await this.#connect();
         const name = spec.image === null ? imageName(image) : loadedName(spec.image);
-        await docker.createContainer(containerOptions(spec, name, shared, this.#instance));
+        const mounts = wholeMounts(spec.mounts, this.#places(spec.id));
+        await docker.createContainer(containerOptions({ ...spec, mounts }, name, shared, this.#instance));
         return;
       } catch (error) {
         if (statusOf(error) === 404 && spec.image !== null) throw imageMissing(spec.image);

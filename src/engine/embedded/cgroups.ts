@@ -36,10 +36,6 @@ export interface Cgroups {
   pathOf(id: string): string;
   /** Removes the berth's groups, once their last process is gone. */
   remove(id: string): Promise<void>;
-  /** @returns names of all groups below Berth's */
-  groups(): string[];
-  /** Removes the groups of a name, unless a process is in them. */
-  removeIfEmpty(id: string): void;
 }
 
 export interface CgroupsOptions {
@@ -72,8 +68,6 @@ function none(parent: string): Cgroups {
     joinFiles: () => [],
     pathOf: (id) => `/${parent}/${id}`,
     remove: () => Promise.resolve(),
-    groups: () => [],
-    removeIfEmpty: () => undefined,
   };
 }
 
@@ -101,8 +95,6 @@ function unified(root: string, parent: string): Cgroups {
     joinFiles: (id) => [join(base, id, 'cgroup.procs')],
     pathOf: (id) => `/${parent}/${id}`,
     remove: (id) => removeGroup(join(base, id)),
-    groups: () => foldersIn(base),
-    removeIfEmpty: (id) => removeUnlessBusy(join(base, id)),
   };
 }
 
@@ -134,23 +126,7 @@ function separate(root: string, parent: string): Cgroups {
       // runc makes groups in all hierarchies, not only in the three that Berth uses.
       for (const hierarchy of readdirSync(root)) await removeGroup(join(root, hierarchy, parent, id));
     },
-    groups: () => foldersIn(join(root, 'memory', parent)),
-    removeIfEmpty(id) {
-      for (const controller of controllers) removeUnlessBusy(group(controller, id));
-    },
   };
-}
-
-function foldersIn(path: string): string[] {
-  return readdirSync(path, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? entry.name : []));
-}
-
-function removeUnlessBusy(path: string): void {
-  try {
-    rmdirSync(path);
-  } catch (error) {
-    if (!isErrno(error, 'ENOENT', 'EBUSY')) throw error;
-  }
 }
 
 function set(group: string, name: string, value: string | number, limits: Limits): void {

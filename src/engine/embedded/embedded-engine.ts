@@ -11,8 +11,8 @@ import { sleep } from '../../core/clock.ts';
 import type { Digest } from '../../core/digest.ts';
 import { BerthError } from '../../core/errors.ts';
 import { isErrno } from '../../core/files.ts';
-import { pingAgent, stopThroughAgent } from '../agent/agent-client.ts';
-import type { BerthSpec, BerthState, Engine, Limits } from '../engine.ts';
+import { beginCommand, pingAgent, stopThroughAgent } from '../agent/agent-client.ts';
+import type { BerthSpec, BerthState, Engine, LateBinding, Limits, Mount } from '../engine.ts';
 import {
   describeMinimalImage,
   makeEntries,
@@ -21,16 +21,18 @@ import {
   unpackShared,
 } from '../minimal-image/minimal-image.ts';
 import { imageMissing } from '../image-records.ts';
+import { bindingAvailability, bindMounts } from '../pool/bind-mounts.ts';
+import { createMountHelper, type MountHelper } from '../pool/mount-helper.ts';
+import { containerMemory, ownMemory } from '../pool/process-memory.ts';
 import { createPortForwards } from '../port-forward.ts';
-import { agentSocket, prepareRunDirectory, readExitCode, waitForAgent } from '../run-directory.ts';
+import { agentSocket, prepareRunDirectory, readExitCode, waitForAgent, writeCommand } from '../run-directory.ts';
+import { wholeMounts } from '../selected-mount.ts';
 import { type Cgroups, findCgroups } from './cgroups.ts';
 import { ociConfig } from './oci-config.ts';
 import { removeTree } from './remove-tree.ts';
 import { findRuntime, type FoundRuntime } from './find-runtime.ts';
-import { createLaunchSlots, type LaunchSlot, type LaunchSlots } from './launch-slot.ts';
 import { type Runtime, startCommand, startContainer } from './runtime.ts';
-import { createNetworkSlots, type NetworkSlot, type NetworkSlots } from './network-slot.ts';
-import { endHelper, endUserNetwork, startUserNetwork, userNetworkResolvConf } from './user-network.ts';
+import { endUserNetwork, startUserNetwork, userNetworkResolvConf } from './user-network.ts';
 
 export interface EmbeddedEngineOptions extends MinimalImageOptions {
   /** Holds everything that the engine keeps. */
@@ -44,11 +46,9 @@ export interface EmbeddedEngineOptions extends MinimalImageOptions {
 }
 
 const readyTimeoutMs = 20_000;
-/** What the next launch finds ready is made when this one's command has begun, not beside it. */
-const refillDelayMs = 50;
 
 /** What the engine remembers of a berth. */
-const rememberedSchema = z.object({ runDirectory: z.string(), group: z.string().optional() });
+const rememberedSchema = z.object({ runDirectory: z.string() });
 
 export function createEmbeddedEngine(options: EmbeddedEngineOptions): Engine {
   return new EmbeddedEngine(options);
@@ -59,19 +59,24 @@ class EmbeddedEngine implements Engine {
   readonly #options: EmbeddedEngineOptions;
   readonly #cgroups: Cgroups;
   readonly #ports = createPortForwards();
-  readonly #networks: NetworkSlots | undefined;
-  readonly #launches: LaunchSlots;
+  readonly #mounts: MountHelper;
+  readonly lateBinding: LateBinding;
   #image: Promise<{ image: MinimalImage; shared: string }> | undefined;
   #runtime: Promise<FoundRuntime> | undefined;
 
   constructor(options: EmbeddedEngineOptions) {
     this.#options = options;
-    // A namespace of another user namespace can't be joined, so an ordinary user's berths each make their own.
-    this.#networks = isRoot()
-      ? createNetworkSlots(options.busybox, join(options.stateDirectory, 'networks'))
-      : undefined;
     this.#cgroups = findCgroups(options.cgroupParent === undefined ? {} : { parent: options.cgroupParent });
-    this.#launches = createLaunchSlots(this.#cgroups, options.busybox);
+    this.#mounts = createMountHelper(
+      join(options.nativeDirectory, 'berth-bind'),
+      join(options.stateDirectory, 'closures'),
+    );
+    this.lateBinding = {
+      available: () => bindingAvailability(this.#mounts),
+      inspect: () => Promise.resolve(),
+      bind: (spec, waiting) => this.#bind(spec, waiting),
+      memoryOf: (id) => this.#memoryOf(id),
+    };
   }
 
   async available(): ReturnType<Engine['available']> {
@@ -154,18 +159,45 @@ class EmbeddedEngine implements Engine {
       if (this.#initOf(id) === undefined) {
         throw new BerthError('AGENT_UNREACHABLE', `The berth ${id} is not running.`);
       }
-      this.#cgroups.setLimits(this.#groupOf(id), limits);
+      this.#cgroups.setLimits(id, limits);
       resolve();
     });
   }
 
-  async close(): Promise<void> {
-    await this.#launches.close();
-    await this.#networks?.close();
+  close(): Promise<void> {
+    this.#mounts.close();
+    return Promise.resolve();
   }
 
   async adopt(spec: BerthSpec): Promise<void> {
     if ((await this.inspect(spec.id)).state === 'running') await this.#openPorts(spec);
+  }
+
+  async attach(id: string, mount: Mount): Promise<void> {
+    const pid = this.#initOf(id);
+    if (pid === undefined) throw new BerthError('AGENT_UNREACHABLE', `The berth ${id} is not running.`);
+    await this.#mounts.bind({ pid, hostname: '', mounts: [mount], links: false });
+  }
+
+  async #bind(spec: BerthSpec, waiting: BerthSpec): Promise<void> {
+    const pid = this.#initOf(spec.id);
+    if (pid === undefined) throw new BerthError('LAUNCH_FAILED', 'The container that waited has ended.');
+    if (JSON.stringify(spec.limits) !== JSON.stringify(waiting.limits)) this.#cgroups.setLimits(spec.id, spec.limits);
+    if (spec.network === 'host') copyFileSync('/etc/resolv.conf', join(this.#berth(spec.id), 'resolv.conf'));
+    await bindMounts(this.#mounts, pid, spec, waiting);
+    if (spec.command) {
+      writeCommand(spec.runDirectory, spec.command);
+      await beginCommand(agentSocket(spec.runDirectory));
+    }
+    await this.#openPorts(spec);
+  }
+
+  /** With what serves the berth's network, which is in none of its control groups. */
+  #memoryOf(id: string): number | null {
+    const pid = this.#initOf(id);
+    const memory = pid === undefined ? null : containerMemory(pid);
+    const helper = numberIn(this.#networkPidFile(id));
+    return memory === null || helper === undefined ? memory : memory + ownMemory(helper);
   }
 
   /** On the host's own network a port that keeps its number is open already. */
@@ -266,10 +298,8 @@ class EmbeddedEngine implements Engine {
     const resolvConf = join(berth, 'resolv.conf');
     if (spec.network === 'host') copyFileSync('/etc/resolv.conf', resolvConf);
     if (spec.network === 'bridge') writeFileSync(resolvConf, userNetworkResolvConf);
-    const slot = spec.network === 'bridge' ? this.#networks?.take() : undefined;
     const config = ociConfig({
-      spec,
-      ...(slot ? { networkNamespace: slot.namespace } : {}),
+      spec: { ...spec, mounts: wholeMounts(spec.mounts, join(berth, 'places')) },
       rootDirectory: join(berth, 'rootfs'),
       sharedDirectory: shared,
       ...(spec.network === 'none' ? {} : { resolvConf }),
@@ -283,39 +313,25 @@ class EmbeddedEngine implements Engine {
       pidFile: this.#pidFile(spec.id),
       stateDirectory: join(this.#options.stateDirectory, 'runtime'),
     });
-    let launcher: LaunchSlot | undefined;
     const wait = waitForAgent(spec.runDirectory, this.#options.readyTimeoutMs ?? readyTimeoutMs);
     const abort = () => wait.cancel();
     signal?.addEventListener('abort', abort, { once: true });
     try {
-      launcher = this.#launches.take(runtime, command);
-      const group = launcher?.group ?? spec.id;
-      writeFileSync(join(berth, 'berth.json'), JSON.stringify({ runDirectory: spec.runDirectory, group }));
-      this.#cgroups.create(group, spec.limits);
-      if (launcher) await launcher.start(command);
-      else await startContainer(runtime, command, this.#cgroups.joinFiles(group), this.#options.busybox);
-      await Promise.all([wait.ready, this.#giveNetwork(spec, slot)]);
+      writeFileSync(join(berth, 'berth.json'), JSON.stringify({ runDirectory: spec.runDirectory }));
+      this.#cgroups.create(spec.id, spec.limits);
+      await startContainer(runtime, command, this.#cgroups.joinFiles(spec.id), this.#options.busybox);
+      await Promise.all([wait.ready, this.#giveNetwork(spec)]);
       await this.#openPorts(spec);
-      setTimeout(() => this.#launches.refill(runtime), refillDelayMs).unref();
-    } catch (error) {
-      launcher?.abandon();
-      // A network that no container has joined is nobody's.
-      if (slot) endHelper(slot.helper);
-      slot?.release();
-      throw error;
     } finally {
       signal?.removeEventListener('abort', abort);
       wait.cancel();
     }
   }
 
-  /** Lets the berth's network begin, if it has one with a way out, and has another made behind it. */
-  async #giveNetwork(spec: BerthSpec, slot: NetworkSlot | undefined): Promise<void> {
+  /** Gives the berth's network a way out, if it has one. */
+  async #giveNetwork(spec: BerthSpec): Promise<void> {
     if (spec.network !== 'bridge') return;
-    const helper = slot?.helper ?? (await startUserNetwork(this.#pidOf(spec.id)));
-    writeFileSync(this.#networkPidFile(spec.id), String(helper));
-    slot?.release();
-    setTimeout(() => this.#networks?.refill(), refillDelayMs).unref();
+    writeFileSync(this.#networkPidFile(spec.id), String(await startUserNetwork(this.#pidOf(spec.id))));
   }
 
   #networkPidFile(id: string): string {
@@ -323,7 +339,7 @@ class EmbeddedEngine implements Engine {
   }
 
   #pidOf(id: string): number {
-    return Number.parseInt(readFileSync(this.#pidFile(id), 'utf8'), 10);
+    return numberIn(this.#pidFile(id)) ?? 0;
   }
 
   #pidFile(id: string): string {
@@ -340,16 +356,11 @@ class EmbeddedEngine implements Engine {
     }
   }
 
-  /** @returns the name of the control groups that the berth is in */
-  #groupOf(id: string): string {
-    return this.#remembered(id)?.group ?? id;
-  }
-
   /** @returns the host's number of the berth's first process, or undefined when it does not run */
   #initOf(id: string): number | undefined {
     try {
-      const pid = Number.parseInt(readFileSync(this.#pidFile(id), 'utf8'), 10);
-      if (!(pid > 0)) return undefined;
+      const pid = numberIn(this.#pidFile(id));
+      if (pid === undefined) return undefined;
       // The number may be another process's by now; the root folder is only this container's. A zombie has none.
       const root = statSync(`/proc/${pid}/root/`);
       const own = statSync(join(this.#berth(id), 'rootfs'));
@@ -375,7 +386,7 @@ class EmbeddedEngine implements Engine {
   /** Removes what a run of the container left outside its bundle. */
   async #clearRun(id: string): Promise<void> {
     endUserNetwork(this.#networkPidFile(id));
-    await this.#cgroups.remove(this.#groupOf(id));
+    await this.#cgroups.remove(id);
     await rm(join(this.#options.stateDirectory, 'runtime', id), { recursive: true, force: true });
     await rm(this.#pidFile(id), { force: true });
   }
@@ -386,6 +397,17 @@ function hasBundle(berth: string): boolean {
     return statSync(berth).isDirectory();
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return false;
+    throw error;
+  }
+}
+
+/** @returns the process's number that a file holds, or undefined where there is none */
+function numberIn(path: string): number | undefined {
+  try {
+    const number = Number.parseInt(readFileSync(path, 'utf8'), 10);
+    return number > 0 ? number : undefined;
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined;
     throw error;
   }
 }

@@ -16,8 +16,6 @@ export interface OciConfigOptions {
   readonly sharedDirectory: string;
   /** The berth's /etc/resolv.conf; absent where it has no way out. */
   readonly resolvConf?: string;
-  /** A network namespace to join; absent: one is made, unless the berth has the host's. */
-  readonly networkNamespace?: string;
   /** Where the runtime is to make or join the control group; absent: it manages none. */
   readonly cgroupsPath?: string;
   /** The ids that become root's in the container, for a daemon that is not root. */
@@ -64,9 +62,7 @@ export function ociConfig(options: OciConfigOptions): object {
     linux: {
       namespaces: [
         ...['pid', 'mount', 'ipc', 'uts', 'cgroup'].map((type) => ({ type })),
-        ...(ownNetwork
-          ? [{ type: 'network', ...(options.networkNamespace ? { path: options.networkNamespace } : {}) }]
-          : []),
+        ...(ownNetwork ? [{ type: 'network' }] : []),
         ...(userNamespace ? [{ type: 'user' }] : []),
       ],
       ...(userNamespace

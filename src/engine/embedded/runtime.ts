@@ -53,10 +53,6 @@ export function startCommand(runtime: Runtime, start: RuntimeStart): string[] {
 const joinScript = 'while [ "$1" != -- ]; do echo $$ > "$1" || exit 1; shift; done; shift; exec "$@"';
 /** The same in a mount namespace of its own, in which the version 2 tree is not there. */
 const hideScript = 'umount -l /sys/fs/cgroup/unified && exec "$@"';
-/** Waits for a command, one argument a line, and becomes it; ends when there comes none. */
-const waitScript =
-  'echo ready; while IFS= read -r part; do set -- "$@" "$part"; done; [ $# -gt 0 ] || exit 0; ' +
-  'exec "$@" < /dev/null > /dev/null';
 
 /** @returns the command, behind what joins the groups and hides from the runtime what it cannot bear */
 function wrapped(
@@ -71,11 +67,6 @@ function wrapped(
   return runtime.groupsBy === 'berth' && joinFiles.length > 0
     ? [busybox, 'sh', '-c', joinScript, 'sh', ...joinFiles, '--', ...hidden]
     : hidden;
-}
-
-/** @returns a command that does all that can be done before the runtime's own is known, says so, and waits for that */
-export function waitingCommand(runtime: Runtime, joinFiles: readonly string[], busybox: string): string[] {
-  return wrapped(runtime, [busybox, 'sh', '-c', waitScript, 'sh'], joinFiles, busybox);
 }
 
 /**
@@ -95,7 +86,7 @@ export async function startContainer(
 }
 
 /** Resolves when the runtime has ended well; rejects with what it said. */
-export async function afterRuntime(child: ChildProcess, runtime: Runtime): Promise<void> {
+async function afterRuntime(child: ChildProcess, runtime: Runtime): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     let said = '';
     child.stderr?.on('data', (chunk: Buffer) => {

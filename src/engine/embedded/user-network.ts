@@ -70,7 +70,7 @@ export function endUserNetwork(pidFile: string): void {
 }
 
 /** Ends a helper process, unless its number is another process's by now. */
-export function endHelper(pid: number): void {
+function endHelper(pid: number): void {
   try {
     if (readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith(program)) process.kill(pid, 'SIGTERM');
   } catch (error) {
