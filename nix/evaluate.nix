@@ -329,7 +329,16 @@ let
       fhs
       pathSuffix
       ;
-    variables = (if withNix then container.variables else { }) // meaning.variables;
+    variables =
+      # Built on this machine, yet for another.
+      (
+        if (meaning.derivation.drvAttrs.system or request.system) == request.system then
+          { }
+        else
+          { inherit (request) system; }
+      )
+      // (if withNix then container.variables else { })
+      // meaning.variables;
     extraPackages = meaning.extra;
     firstPackages = if withNix then [ container.package ] else [ ];
     tools = sources.default.coreutils or sources.default.busybox or null;

@@ -4,6 +4,8 @@
   bootstrap,
   mirrors,
   system,
+  # The suite's archive for the machine that builds, where these packages are for another: { bootstrap, system }.
+  native ? { inherit bootstrap system; },
 }:
 let
   inherit (builtins) fromJSON readFile;
@@ -34,8 +36,8 @@ let
     name: entry:
     derivation {
       name = "${storeName name}-${storeName entry.version}";
-      inherit system;
-      builder = "${bootstrap}/bin/sh";
+      inherit (native) system;
+      builder = "${native.bootstrap}/bin/sh";
       args = [ unpackScript ];
       deb = fetch name entry;
       package = name;
@@ -55,10 +57,14 @@ let
 in
 rec {
   inherit system storeName;
+  # Where builds run.
+  buildSystem = native.system;
 
-  # A folder with a static sh, cat, mkdir, ln and env.
-  tools = "${bootstrap}/bin";
-  shell = "${bootstrap}/bin/sh";
+  # A folder with a static sh, cat, mkdir, ln and env, for builds.
+  tools = "${native.bootstrap}/bin";
+  shell = "${native.bootstrap}/bin/sh";
+  # The same shell in the container.
+  containerShell = "${bootstrap}/bin/sh";
 
   # All names, each with the number of its shard.
   inherit (index') names;

@@ -12,7 +12,7 @@ let
         ]
         // {
           inherit name script;
-          inherit (archive) system;
+          system = archive.buildSystem;
           builder = archive.shell;
           args = [ (builtins.toFile "run-command.sh" ". \"$scriptPath\"\n") ];
           passAsFile = [ "script" ] ++ (env.passAsFile or [ ]);

@@ -35,6 +35,8 @@
   system,
   suite ? "debian",
   allowUnfree ? false,
+  # The same suite for this machine, where the packages are for another system: { index, bootstrap, system }.
+  native ? null,
   ...
 }:
 let
@@ -43,13 +45,40 @@ let
   storePath =
     path: builtins.appendContext (builtins.unsafeDiscardStringContext path) { ${path} = { path = true; }; };
 
-  archive = import ./archive.nix {
-    inherit mirrors system;
-    index = storePath index;
-    bootstrap = storePath bootstrap;
-  };
+  archive = import ./archive.nix (
+    {
+      inherit mirrors system;
+      index = storePath index;
+      bootstrap = storePath bootstrap;
+    }
+    // (
+      if native == null then
+        { }
+      else
+        {
+          native = {
+            inherit (native) system;
+            bootstrap = storePath native.bootstrap;
+          };
+        }
+    )
+  );
   closure = import ./closure.nix { inherit archive allowUnfree; };
-  fhsView = import ./view.nix { inherit archive closure lib; };
+  # Programs that builds run come from here.
+  builds =
+    if native == null then
+      { inherit archive closure; }
+    else
+      rec {
+        archive = import ./archive.nix {
+          inherit mirrors;
+          inherit (native) system;
+          index = storePath native.index;
+          bootstrap = storePath native.bootstrap;
+        };
+        closure = import ./closure.nix { inherit archive allowUnfree; };
+      };
+  fhsView = import ./view.nix { inherit archive closure builds lib; };
   packages = import ./packages.nix {
     inherit
       archive

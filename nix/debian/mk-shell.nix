@@ -50,7 +50,7 @@ let
         lib.filterAttrs (_: value: value != null) variables
         // {
           name = arguments.name or arguments.pname or "shell";
-          inherit (archive) system;
+          system = archive.buildSystem;
           builder = archive.shell;
           args = [ builder ];
           stdenv = "${./stdenv}";

@@ -2,6 +2,7 @@
 {
   archive,
   closure,
+  builds,
   lib,
 }:
 let
@@ -10,24 +11,25 @@ let
   # perl-base of the suite itself, started by its own loader: the sandbox has no /lib64.
   perl =
     let
-      unpacked = archive.members.perl-base.unpacked;
-      libraries = lib.concatMapStringsSep ":" (member: "${member.unpacked}/usr/lib/${archive.triplet}") (
-        closure [ "perl-base" ]
+      inherit (builds.archive) members triplet;
+      unpacked = members.perl-base.unpacked;
+      libraries = lib.concatMapStringsSep ":" (member: "${member.unpacked}/usr/lib/${triplet}") (
+        builds.closure [ "perl-base" ]
       );
     in
     {
-      loader = "${archive.members.libc6.unpacked}/usr/lib/${archive.triplet}/${archive.loader}";
+      loader = "${members.libc6.unpacked}/usr/lib/${triplet}/${builds.archive.loader}";
       arguments = [
         "--library-path"
         libraries
         "${unpacked}/usr/bin/perl"
-        "-I${unpacked}/usr/lib/${archive.triplet}/perl-base"
+        "-I${unpacked}/usr/lib/${triplet}/perl-base"
       ];
     };
   script = builtins.toFile "view.pl" (builtins.readFile ./view.pl);
   lines = lib.concatStringsSep "\n";
 
-  certificates = import ./certificates.nix { inherit archive closure perl; };
+  certificates = import ./certificates.nix { inherit archive builds perl; };
   # Made from members that are in the closure: what their scripts would have made, as one more member.
   made = {
     ca-certificates = certificates;
@@ -51,7 +53,9 @@ let
 in
 derivation {
   inherit name base;
-  inherit (archive) system triplet shell;
+  inherit (archive) triplet;
+  system = archive.buildSystem;
+  shell = archive.containerShell;
   builder = perl.loader;
   args = perl.arguments ++ [ script ];
   # One line a member: store path, name, and whether the config names it (which wins where two have the same file).

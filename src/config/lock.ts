@@ -24,11 +24,14 @@ const lockedSourceSchema = z.strictObject({
 const lockSchema = z.strictObject({
   version: z.literal(lockVersion),
   sources: z.record(z.string(), lockedSourceSchema),
+  platforms: z.record(z.string(), z.record(z.string(), lockedSourceSchema)).optional(),
 });
 
 export interface Lock {
   /** By the names that configs use: `pkgs` for the default source, else `debian`, `nixpkgs`. */
   readonly sources: Readonly<Record<string, LockedSource>>;
+  /** Of sources that are locked for each system by itself, the locks for systems other than the one that locked first. */
+  readonly platforms?: Readonly<Record<string, Readonly<Record<string, LockedSource>>>>;
 }
 
 /**
@@ -71,12 +74,14 @@ export function parseLock(text: string, file: string): Lock {
       cause: parsed.error,
     });
   }
-  return { sources: parsed.data.sources };
+  const { sources, platforms } = parsed.data;
+  return { sources, ...(platforms ? { platforms } : {}) };
 }
 
 /** @returns the file's text: the same for the same lock, with sorted keys, so that version control shows real changes only */
 export function formatLock(lock: Lock): string {
-  return `${JSON.stringify(sorted({ version: lockVersion, sources: lock.sources as unknown as Json }), null, 2)}\n`;
+  const content = { version: lockVersion, ...lock } as unknown as Json;
+  return `${JSON.stringify(sorted(content), null, 2)}\n`;
 }
 
 /** Replaces the file as a whole. A lock that would be the same is not written. */

@@ -259,6 +259,7 @@ async function composeSources(settings: Settings, nix: Nix): Promise<Record<Lock
     folder: join(settings.home, 'debian'),
     mirrors: () => debianMirrors(settings),
     checkValidUntil: settings['debian.checkValidUntil'] ?? (await aptChecksValidUntil()),
+    architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
     allowUnfree: settings.allowUnfree,
     aliasesFile: join(packageRoot, 'nix/debian/aliases.json'),
     ...(settings['debian.suite'] === null ? {} : { suite: settings['debian.suite'] }),

@@ -54,9 +54,9 @@ export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
   function subject(config: ConfigFile, request: EnvironmentRequest): Subject {
     return {
       file: config.file,
-      sources: locks.read(config),
+      sources: locks.read(config, request.system),
       withNix: request.withNix ?? false,
-      evaluator: options.evaluator,
+      evaluator: { ...options.evaluator, ...(request.system === undefined ? {} : { system: request.system }) },
     };
   }
 
@@ -76,7 +76,8 @@ export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
     if (mentionsDefaultSource(config)) await locks.lockNamed(config, defaultSourceName, flight);
     // A source is locked when the config first asks for it; each round adds one, so the rounds end.
     for (;;) {
-      const sources = await locks.prepareAll(config, flight);
+      if (request.system !== undefined) await locks.lockFor(request.system, config, flight);
+      const sources = await locks.prepareAll(config, flight, request.system);
       const evaluation = await nix.evaluate(
         {
           config,
@@ -86,7 +87,7 @@ export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
           withNix: request.withNix ?? false,
           passEnv: request.passEnv ?? {},
           allowUnfree: options.evaluator.allowUnfree,
-          system: options.evaluator.system,
+          system: request.system ?? options.evaluator.system,
         },
         signal,
       );

@@ -7,7 +7,7 @@ import { readLock, writeLock, type Lock } from '../config/lock.ts';
 import { BerthError } from '../core/errors.ts';
 import { KeyedMutex } from '../core/keyed-mutex.ts';
 import type { KeptSource } from './storage-records.ts';
-import type { LockedSource, PackageMatch, PreparedSource, Source, SourceContext } from '../sources/source.ts';
+import type { Json, LockedSource, PackageMatch, PreparedSource, Source, SourceContext } from '../sources/source.ts';
 
 /** The name in the lock of what `pkgs` and `<nixpkgs>` mean. */
 export const defaultSourceName = 'pkgs';
@@ -31,8 +31,10 @@ export interface SourceLocks {
   lockNamed(config: ConfigFile, name: string, context: SourceContext): Promise<void>;
   /** Asks upstream again for these sources. @returns the names whose lock has changed */
   update(config: ConfigFile, names: readonly string[], context: SourceContext): Promise<string[]>;
-  /** Brings all locked sources into the store. */
-  prepareAll(config: ConfigFile, context: SourceContext): Promise<Record<string, PreparedSource>>;
+  /** Locks for another system what is locked for each system by itself; a no-op when it is. */
+  lockFor(system: string, config: ConfigFile, context: SourceContext): Promise<void>;
+  /** Brings all locked sources into the store, those of another system with what its packages are built by here. */
+  prepareAll(config: ConfigFile, context: SourceContext, system?: string): Promise<Record<string, PreparedSource>>;
   search(config: ConfigFile | undefined, query: string, limit: number, context: SourceContext): Promise<PackageMatch[]>;
   nearest(config: ConfigFile, name: string, context: SourceContext): Promise<string[]>;
   /**
@@ -51,14 +53,28 @@ export function createSourceLocks(options: SourceLocksOptions): SourceLocks {
     throw new BerthError('SOURCE_UNKNOWN', `There is no source \`${name}\`.`, { details: { source: name } });
   }
 
-  function read(config: ConfigFile): Lock['sources'] {
-    return readLock(config.lockFile).sources;
+  function read(config: ConfigFile, system?: string): Lock['sources'] {
+    const { sources, platforms } = readLock(config.lockFile);
+    return Object.fromEntries(
+      Object.entries(sources).flatMap(([name, locked]) => {
+        const own = isForeign(locked, system) ? platforms?.[system]?.[name] : locked;
+        return own ? [[name, own]] : [];
+      }),
+    );
   }
 
   async function save(config: ConfigFile, name: string, locked: LockedSource): Promise<void> {
     await writing.run(config.lockFile, async () => {
       const lock = readLock(config.lockFile);
       await writeLock(config.lockFile, { ...lock, sources: { ...lock.sources, [name]: locked } });
+    });
+  }
+
+  async function saveFor(system: string, config: ConfigFile, name: string, locked: LockedSource): Promise<void> {
+    await writing.run(config.lockFile, async () => {
+      const lock = readLock(config.lockFile);
+      const platforms = { ...lock.platforms, [system]: { ...lock.platforms?.[system], [name]: locked } };
+      await writeLock(config.lockFile, { ...lock, platforms });
     });
   }
 
@@ -76,6 +92,12 @@ export function createSourceLocks(options: SourceLocksOptions): SourceLocks {
     return locked;
   }
 
+  async function prepare(config: ConfigFile, locked: LockedSource, context: SourceContext): Promise<PreparedSource> {
+    const source = await options.sources[locked.kind].prepare(locked, context);
+    await options.keep({ locked, storePaths: source.storePaths }, config.lockFile);
+    return source;
+  }
+
   return {
     read,
     defaultKind: (config) => read(config)[defaultSourceName]?.kind ?? options.defaultKind,
@@ -91,18 +113,45 @@ export function createSourceLocks(options: SourceLocksOptions): SourceLocks {
         const was = before[name];
         const kind = was?.kind ?? kindOf(name);
         const locked = await options.sources[kind].lock(requestOf(was), context);
-        if (JSON.stringify(locked) === JSON.stringify(was)) continue;
-        await save(config, name, locked);
-        changed.push(name);
+        const others = Object.entries(readLock(config.lockFile).platforms ?? {});
+        let isChanged = JSON.stringify(locked) !== JSON.stringify(was);
+        if (isChanged) await save(config, name, locked);
+        for (const [system, { [name]: before }] of others) {
+          if (!before) continue;
+          const foreign = await options.sources[kind].lock(requestOf(before), context);
+          if (JSON.stringify(foreign) === JSON.stringify(before)) continue;
+          isChanged = true;
+          await saveFor(system, config, name, foreign);
+        }
+        if (isChanged) changed.push(name);
       }
       return changed;
     },
-    async prepareAll(config, context) {
+    async lockFor(system, config, context) {
+      for (const [name, locked] of Object.entries(read(config))) {
+        if (!isForeign(locked, system) || read(config, system)[name]) continue;
+        const architecture = architectureOf(system);
+        context.emit({ type: 'phase.started', phase: 'lock', detail: `${name} for ${architecture}` });
+        const start = performance.now();
+        const foreign = await options.sources[locked.kind].lock({ ...requestOf(locked), architecture }, context);
+        context.emit({ type: 'phase.finished', phase: 'lock', ms: Math.round(performance.now() - start) });
+        if (foreign.label !== locked.label) {
+          const message = `${name} is locked to ${locked.label}, and for ${architecture} to ${foreign.label}: the mirror has no older one. \`berth lock --update\` takes the newest for both.`;
+          context.emit({ type: 'warning', message });
+        }
+        await saveFor(system, config, name, foreign);
+      }
+    },
+    async prepareAll(config, context, system) {
+      const natives = read(config);
       const prepared = await Promise.all(
-        Object.entries(read(config)).map(async ([name, locked]) => {
-          const source = await options.sources[locked.kind].prepare(locked, context);
-          await options.keep({ locked, storePaths: source.storePaths }, config.lockFile);
-          return [name, source] as const;
+        Object.entries(read(config, system)).map(async ([name, locked]) => {
+          const source = await prepare(config, locked, context);
+          const native = natives[name];
+          if (!native || !isForeign(native, system)) return [name, source] as const;
+          const here = await prepare(config, native, context);
+          const nix = { ...source.nix, native: nativeOf(here) };
+          return [name, { ...source, nix, storePaths: [...source.storePaths, ...here.storePaths] }] as const;
         }),
       );
       return Object.fromEntries(prepared);
@@ -138,6 +187,26 @@ export function createSourceLocks(options: SourceLocksOptions): SourceLocks {
       }
     },
   };
+}
+
+/** Debian's names of architectures. */
+const architectures: Readonly<Record<string, string>> = { 'x86_64-linux': 'amd64', 'aarch64-linux': 'arm64' };
+
+function architectureOf(system: string): string {
+  const architecture = architectures[system];
+  if (architecture !== undefined) return architecture;
+  throw new BerthError('REQUEST_INVALID', `The source debian has no packages for ${system}.`);
+}
+
+/** Whether the source is locked for each architecture by itself, and this lock is of another than the system's. */
+function isForeign(locked: LockedSource, system: string | undefined): system is string {
+  return system !== undefined && locked.kind === 'debian' && locked.pin['architecture'] !== architectureOf(system);
+}
+
+/** What nix/debian builds by, for packages of another system. */
+function nativeOf({ nix }: PreparedSource): { readonly [key: string]: Json } {
+  const { index = null, bootstrap = null, system = null } = nix;
+  return { index, bootstrap, system };
 }
 
 /** @returns what to do about a package that no source has */

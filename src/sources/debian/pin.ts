@@ -9,12 +9,14 @@ const storePath = z.custom<StorePath>((value) => typeof value === 'string' && is
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const addedPath = z.strictObject({ path: storePath, narHash: z.string() });
 
+export const architectureSchema = z.enum(['amd64', 'arm64']);
+
 /** The fields of `LockedSource.pin` for the kind `debian`. */
 export const debianPinSchema = z.strictObject({
   /** Of the index; see package-index.ts. A lock of another format can't be read by this Berth's Nix code. */
   format: z.literal(indexFormat),
   suite: z.string(),
-  architecture: z.enum(['amd64', 'arm64']),
+  architecture: architectureSchema,
   /** The suite itself first, then its updates and security fixes where the archive has them. */
   pockets: z
     .array(

@@ -19,7 +19,13 @@ import { createDownloads, diskErrorOf, type Downloads } from './download.ts';
 import type { DebianMirrors } from './mirrors.ts';
 import { indexFormat, writePackageIndex } from './package-index.ts';
 import { nearestPackageNames, parseSearchFile, searchEntries, type SearchEntry } from './package-search.ts';
-import { type DebianArchitecture, type DebianPin, debianPinSchema, type DebianPocket } from './pin.ts';
+import {
+  type DebianArchitecture,
+  architectureSchema,
+  type DebianPin,
+  debianPinSchema,
+  type DebianPocket,
+} from './pin.ts';
 import { parseRelease, type Release, verifyInRelease } from './release.ts';
 import {
   type DebianPackage,
@@ -80,7 +86,10 @@ export function createDebianSource(options: DebianSourceOptions): Source {
 
   return {
     kind: 'debian',
-    lock: (request, context) => lockSuite(request['suite'] ?? options.suite ?? 'bookworm', options, context),
+    lock: (request, context) => {
+      const architecture = architectureSchema.catch(options.architecture ?? 'amd64').parse(request['architecture']);
+      return lockSuite(request['suite'] ?? options.suite ?? 'bookworm', { ...options, architecture }, context);
+    },
     prepare: async (locked, context) => {
       const pin = pinOf(locked);
       await ensureIndex(pin, options, context);
@@ -131,7 +140,8 @@ async function ensureIndex(pin: DebianPin, options: DebianSourceOptions, context
   ]);
   if (valid.every(Boolean)) return;
   const downloads = downloadsOf(options, context);
-  const again = await buildIndex(pin.suite, pin.pockets, await mirrorsOf(options), downloads, options, context);
+  const own = { ...options, architecture: pin.architecture };
+  const again = await buildIndex(pin.suite, pin.pockets, await mirrorsOf(options), downloads, own, context);
   for (const what of ['index', 'bootstrap'] as const) {
     if (again[what].path === pin[what].path) continue;
     throw new BerthError(
