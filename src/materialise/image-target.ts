@@ -63,7 +63,7 @@ export async function writeImageFile(
     if (isErrno(error, 'ENOSPC', 'EDQUOT')) {
       throw new BerthError('DISK_FULL', `There is no space for ${target.path}.`, { cause: error });
     }
-    if (isErrno(error, 'ENOENT', 'EACCES', 'ENOTDIR', 'EISDIR', 'EROFS', 'EPERM')) {
+    if (isErrno(error, 'ENOENT', 'EACCES', 'EEXIST', 'ENOTDIR', 'EISDIR', 'EROFS', 'EPERM')) {
       throw new BerthError('REQUEST_INVALID', `${target.path} can't be written.`, { cause: error });
     }
     throw error;

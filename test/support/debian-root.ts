@@ -78,6 +78,24 @@ export async function debianLock(suite: string): Promise<LockedSource> {
   return JSON.parse(await readFile(join(testHome, `debian-${suite}.lock.json`), 'utf8')) as LockedSource;
 }
 
+/** @returns the suite's lock for arm64, kept as the other is */
+export async function debianArm64Lock(suite: string): Promise<LockedSource> {
+  const file = join(testHome, `debian-${suite}-arm64.lock.json`);
+  const kept = await readTextIfThere(file);
+  if (kept !== undefined && Date.now() - (await stat(file)).mtimeMs < lockLifetimeMs) {
+    try {
+      const locked = JSON.parse(kept) as LockedSource;
+      await debianSource().prepare(locked, context);
+      return locked;
+    } catch {
+      // Written by another version of the source: locked anew below.
+    }
+  }
+  const locked = await debianSource().lock({ suite, architecture: 'arm64' }, context);
+  await writeFileAtomically(file, JSON.stringify(locked));
+  return locked;
+}
+
 /** Evaluates an expression in which `pkgs` is the suite's package set; it must give JSON. */
 export async function evaluateDebian(suite: string, expression: string, anew = false): Promise<unknown> {
   return evaluateDebianWith(suite, {}, expression, anew);
