@@ -1,10 +1,9 @@
 /** The wiring of images: layers, their blobs and digests, the minimal images that they stand on. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type Database from 'libsql';
 import { packageRoot } from '../core/package-root.ts';
 import { describeMinimalImageOf, type MinimalImage } from '../engine/minimal-image/minimal-image.ts';
-import { createImageRecords, type ImageRecords } from '../environment/image-records.ts';
+import type { ImageRecords } from '../environment/image-records.ts';
 import { createImageStep, type ImageStep } from '../environment/image-step.ts';
 import type { WorkContext } from '../environment/service.ts';
 import type { Nix } from '../nix/nix.ts';
@@ -19,19 +18,18 @@ import type { Settings } from './settings.ts';
 
 export interface ComposedImages {
   readonly step: ImageStep;
-  readonly records: ImageRecords;
   close(): Promise<void>;
 }
 
 export interface ImageParts {
   readonly nix: Nix;
-  readonly database: Database.Database;
+  readonly records: ImageRecords;
   readonly sources: Readonly<Record<LockedSource['kind'], Source>>;
   /** The host's own static busybox, for images of sources that have none. */
   readonly busybox: string;
 }
 
-export function composeImages(settings: Settings, { nix, database, sources, busybox }: ImageParts): ComposedImages {
+export function composeImages(settings: Settings, { nix, records, sources, busybox }: ImageParts): ComposedImages {
   const compressor = new Compressor();
   const blobs = diskBlobs(settings.home);
   const writer = createLayerWriter({
@@ -40,7 +38,6 @@ export function composeImages(settings: Settings, { nix, database, sources, busy
     compressor,
     blobs,
   });
-  const records = createImageRecords(database);
   const bases = new Map<string, Promise<MinimalImage>>();
 
   /** The busybox of the suite that the config is locked to, so that the image is the same whatever the host has. */
@@ -74,5 +71,5 @@ export function composeImages(settings: Settings, { nix, database, sources, busy
       return known;
     },
   });
-  return { step, records, close: () => compressor.close() };
+  return { step, close: () => compressor.close() };
 }

@@ -16,6 +16,7 @@ import { createEvaluateStep } from '../environment/evaluate-step.ts';
 import { createGarbageGuard } from '../environment/garbage-guard.ts';
 import { createGarbageCollector } from '../environment/garbage.ts';
 import { createGenerations } from '../environment/generations.ts';
+import { createImageRecords } from '../environment/image-records.ts';
 import type { ImageService } from '../environment/images.ts';
 import { createNixAccess, usesNix } from '../environment/nix-access.ts';
 import { prepareHeld } from '../environment/prepare.ts';
@@ -106,7 +107,12 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
   const generations = createGenerations(database);
   const loopback = createLoopbackRegistry();
   const engines = composeEngines(settings, nix.store, bus, loopback);
-  const imageParts = composeImages(settings, { nix, database, sources, busybox: findBusybox() });
+  const imageParts = composeImages(settings, {
+    nix,
+    records: createImageRecords(database),
+    sources,
+    busybox: findBusybox(),
+  });
   const berths = createBerths({
     records: createBerthRecords(database),
     generations,
