@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { StoreGraph } from '../nix/closure.ts';
+import type { StoreGraph } from '../nix/store-graph.ts';
 import type { StorePath } from '../nix/store.ts';
 import { reachableFrom, usageOf } from './garbage-usage.ts';
 

@@ -1,5 +1,5 @@
 /** Who needs how much of the store, from its graph of paths. */
-import type { StoreGraph } from '../nix/closure.ts';
+import type { StoreGraph } from '../nix/store-graph.ts';
 import type { StorePath } from '../nix/store.ts';
 import type { UserUsage } from './storage.ts';
 

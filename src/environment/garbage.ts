@@ -12,8 +12,8 @@ import { isStorePath, type StorePath } from '../nix/store.ts';
 import type { Berths } from './berths.ts';
 import { buildingNameOf, rootNameOf, type BuildStep } from './build-step.ts';
 import type { GarbageGuard } from './garbage-guard.ts';
+import { deadPaths } from './garbage-dead.ts';
 import type { Generations } from './generations.ts';
-import { reachableFrom, sumOf } from './garbage-usage.ts';
 import { inPhase } from './prepare.ts';
 import type { EnvironmentRecords } from './records.ts';
 import { seedRootOf } from './seeds.ts';
@@ -44,6 +44,8 @@ export interface GarbageOptions {
 /** How far back an environment counts as just made ready, while a berth may be about to get it. */
 const graceMs = 10 * 60_000;
 const dayMs = 24 * 3600_000;
+/** How often the dead are looked for in one collection, when some of them come into use meanwhile. */
+const attempts = 3;
 
 interface Plan {
   readonly environments: readonly { readonly key: string; readonly digest: string }[];
@@ -143,15 +145,41 @@ export function createGarbageCollector(options: GarbageOptions) {
     const planned = plan(roots.map(({ name }) => name));
     const dropped = new Set(planned.roots);
     const [graph, others] = await Promise.all([nix.graph(), otherRoots(nix, context.signal)]);
-    const live = reachableFrom(graph, [
-      ...roots.filter(({ name }) => !dropped.has(name)).map(({ path }) => path),
-      ...others,
-    ]);
-    const paths = graph.paths.length - live.size;
-    return report(planned, true, {
-      paths,
-      bytes: sumOf(graph.bytes) - sumOf([...live].map((it) => graph.bytes[it] ?? 0)),
-    });
+    const kept = roots.filter(({ name }) => !dropped.has(name)).map(({ path }) => path);
+    const { paths, bytes } = deadPaths(graph, [...kept, ...others]);
+    return report(planned, true, { paths: paths.length, bytes });
+  }
+
+  /**
+   * Deletes what is dead by the store's own database: to find it takes a second where Nix takes minutes on a large store. That
+   * it may go is for Nix to say, path by path.
+   * @param begun called when others may go on: when no derivation is left that an evaluation could take for one to keep
+   */
+  async function sweep(begun: () => void, context: WorkContext): Promise<GarbageReport['store']> {
+    const options = context.signal ? { signal: context.signal } : {};
+    const total = { paths: 0, bytes: 0 };
+    for (let attempt = 0; attempt < attempts; attempt += 1) {
+      const [graph, roots, others] = await Promise.all([
+        nix.graph(),
+        nix.roots.list(),
+        otherRoots(nix, context.signal),
+      ]);
+      const dead = deadPaths(graph, [...roots.map(({ path }) => path), ...others]);
+      if ((await nix.leftoversInStore(new Set(graph.paths))).length > 0) {
+        const collected = await nix.collectGarbage({ ...options, onRootsRead: begun });
+        return { paths: total.paths + collected.paths.length, bytes: total.bytes + (collected.freedBytes ?? 0) };
+      }
+      const onBatch = (done: number) => {
+        if (done >= dead.untilDerivations) begun();
+      };
+      onBatch(0);
+      const deleted = await nix.deletePaths(dead.paths, { ...options, onBatch });
+      total.paths += deleted.paths.length;
+      total.bytes += deleted.freedBytes ?? 0;
+      // What came into use while it was looked at: the rest is found anew, or at the next collection.
+      if (!deleted.spared) break;
+    }
+    return total;
   }
 
   return {
@@ -162,11 +190,7 @@ export function createGarbageCollector(options: GarbageOptions) {
           const names = readRootNames(nix.roots.folder);
           const planned = plan(names);
           forget(planned);
-          const collected = await nix.collectGarbage({
-            ...(context.signal ? { signal: context.signal } : {}),
-            onRootsRead: begun,
-          });
-          return report(planned, false, { paths: collected.paths.length, bytes: collected.freedBytes ?? 0 });
+          return report(planned, false, await sweep(begun, context));
         }, context.signal);
       });
       return value;

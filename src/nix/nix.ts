@@ -2,9 +2,18 @@
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { digestOf, digestOfJson, type Digest } from '../core/digest.ts';
-import { addToStore, narHashOf } from './add-to-store.ts';
-import { createStoreDatabase, type StoreGraph } from './closure.ts';
-import { collectGarbage, type Collected, type CollectOptions } from './collect-garbage.ts';
+import { BerthError } from '../core/errors.ts';
+import { addToStore } from './add-to-store.ts';
+import { createStoreDatabase } from './closure.ts';
+import {
+  collectGarbage,
+  deletePaths,
+  leftoversInStore,
+  type Collected,
+  type CollectOptions,
+  type Deleted,
+  type DeletePathsOptions,
+} from './collect-garbage.ts';
 import { copyFromCache, copyToCache, type CopyOptions } from './copy.ts';
 import type { NamedDerivation } from './derivation/derivation.ts';
 import { evaluateTogether, type EvaluatedTogether, type TogetherRequest } from './evaluate-together.ts';
@@ -19,7 +28,8 @@ import { createNixProcess, programsIn, type NixProcess, type NixPrograms } from 
 import type { NixSettings } from './nix-settings.ts';
 import { realise, type Realised, type RealiseOptions } from './realise.ts';
 import type { PathInfo } from './path-info.ts';
-import { physicalPath, type Closure, type Store, type StorePath } from './store.ts';
+import { physicalPath, storeDirectory, type Closure, type Store, type StorePath } from './store.ts';
+import type { StoreGraph } from './store-graph.ts';
 import { detectVersion, type NixVersion } from './version.ts';
 import { addDerivations } from './worker-client.ts';
 
@@ -77,6 +87,10 @@ export interface Nix {
   /** The whole store: every valid path with its size and what it refers to. */
   graph(): Promise<StoreGraph>;
   collectGarbage(options?: CollectOptions): Promise<Collected>;
+  /** Deletes these paths, each named after all that refer to it; what has come into use meanwhile stays. */
+  deletePaths(paths: readonly StorePath[], options?: DeletePathsOptions): Promise<Deleted>;
+  /** Names in the store's folder that a crash has left there. */
+  leftoversInStore(valid: ReadonlySet<string>): Promise<string[]>;
   copyToCache(cache: string, paths: readonly string[], options?: CopyOptions): Promise<void>;
   copyFromCache(
     cache: string,
@@ -163,9 +177,15 @@ export function createNix(options: NixOptions): Nix {
     pathInfo: (hashPart) => database.pathInfo(hashPart),
     sizesOf: (paths) => database.sizesOf(paths),
     graph: () => database.graph(),
-    narHashOf: (path) => narHashOf(nix, path),
+    async narHashOf(path) {
+      const info = await database.pathInfo(path.slice(`${storeDirectory}/`.length).slice(0, 32));
+      if (info?.path !== path) throw new BerthError('INTERNAL', `${path} is not valid in the store.`);
+      return `sha256-${Buffer.from(info.narHash).toString('base64')}`;
+    },
     addToStore: (path, name, signal) => addToStore(nix, path, name, signal),
     collectGarbage: (collectOptions) => collectGarbage(nix, collectOptions),
+    deletePaths: (paths, deleteOptions) => deletePaths(nix, paths, deleteOptions),
+    leftoversInStore: (valid) => leftoversInStore(nix, valid),
     copyToCache: (cache, paths, copyOptions) => copyToCache(nix, cache, paths, copyOptions),
     copyFromCache: (cache, paths, copyOptions) => copyFromCache(nix, cache, paths, copyOptions),
     daemon: (folder) => new NixDaemon(nix, folder),
