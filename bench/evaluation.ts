@@ -1,30 +1,19 @@
-/** Evaluation time against the number of packages: 1, 10, 100, on the source debian. */
+/**
+ * Evaluation time against the number of packages: 1, 10, 100, on the source debian. The configs say it in a way that needs the
+ * evaluator; bench/no-evaluation.ts is about those that do not.
+ */
 import { createBerthHome } from './support/berth-home.ts';
+import { hundredPackages, tenPackages } from './support/hundred-packages.ts';
 import { series, writeResult, type Series } from './support/measure.ts';
-
-const ten = ['python3', 'nodejs', 'git', 'ripgrep', 'gcc', 'jq', 'sqlite3', 'curl', 'vim', 'tmux'];
-const hundred = [
-  ...ten,
-  ...['bash', 'coreutils', 'findutils', 'grep', 'sed', 'gawk', 'make', 'perl', 'ruby', 'golang-go', 'redis', 'g++'],
-  ...['ffmpeg', 'imagemagick', 'wget', 'rsync', 'zip', 'unzip', 'xz-utils', 'zstd', 'bzip2', 'file', 'less', 'nano'],
-  ...['htop', 'strace', 'gdb', 'valgrind', 'cmake', 'ninja-build', 'pkg-config', 'autoconf', 'automake', 'libtool'],
-  ...['bison', 'flex', 'clang', 'lld', 'rustc', 'cargo', 'ghc', 'ocaml', 'erlang-base', 'elixir', 'lua5.4', 'php-cli'],
-  ...['python3-pip', 'python3-venv', 'python3-numpy', 'python3-requests', 'python3-yaml', 'python3-flask'],
-  ...['postgresql-client', 'mariadb-client', 'memcached', 'nginx-light', 'apache2-utils', 'openssl', 'gnupg', 'socat'],
-  ...['netcat-openbsd', 'dnsutils', 'iproute2', 'iputils-ping', 'tcpdump', 'nmap', 'openssh-client', 'screen', 'fzf'],
-  ...['bat', 'fd-find', 'tree', 'ncdu', 'parallel', 'pandoc', 'graphviz', 'gnuplot-nox', 'shellcheck', 'aspell', 'bc'],
-  ...['dc', 'time', 'patch', 'diffutils', 'cpio', 'whois', 'moreutils', 'pv', 'lsof', 'psmisc', 'rlwrap'],
-].slice(0, 100);
-if (hundred.length !== 100) throw new Error(`There are ${hundred.length} packages.`);
 
 const runs = 15;
 const storeRoot = process.env['BERTH_STORE_ROOT'];
 const berth = createBerthHome(storeRoot);
 try {
   const all: Record<string, Series> = {};
-  for (const packages of [ten.slice(0, 1), ten, hundred]) {
+  for (const packages of [tenPackages.slice(0, 1), tenPackages, hundredPackages]) {
     const list = packages.map((name) => `pkgs."${name}"`).join(' ');
-    const config = (edit: number) => `# ${edit}\n{ pkgs, ... }: { packages = [ ${list} ]; }\n`;
+    const config = (edit: number) => `# ${edit}\n{ pkgs, ... }: { packages = [ ${list} ] ++ [ ]; }\n`;
     const project = berth.project(`p${packages.length}`, config(-1));
     const { closure } = berth.environment(project).environment;
     const samples: number[] = [];

@@ -28,7 +28,7 @@ export interface WithoutEvaluationOptions {
   readonly reachable: BuildStep['reachable'];
 }
 
-/** @returns `nix.evaluate`, which now evaluates only what it must */
+/** @returns `nix.evaluate`, which now evaluates only what it must. For a list of names without a config: evaluate-names.ts */
 export function createWithoutEvaluation(options: WithoutEvaluationOptions): Pick<Nix, 'evaluate'> {
   const { nix, debian } = options;
 

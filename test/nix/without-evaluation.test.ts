@@ -1,15 +1,17 @@
 /** The evaluator that need not run: when it does not, when it must, and what is in the store after that. */
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { BerthError } from '../../src/core/errors.ts';
+import { createEvaluateNames } from '../../src/environment/evaluate-names.ts';
 import { createWithoutEvaluation } from '../../src/environment/without-evaluation.ts';
 import type { EvaluateRequest } from '../../src/nix/evaluate.ts';
 import { createNix, type Nix } from '../../src/nix/nix.ts';
+import { hostSystem } from '../../src/nix/host-system.ts';
 import { createDebianPlain } from '../../src/sources/debian/plain/plain.ts';
 import type { PreparedSource } from '../../src/sources/source.ts';
-import { debianPrepared, debianStore } from '../support/debian-root.ts';
+import { debianLock, debianPrepared, debianSource, debianStore } from '../support/debian-root.ts';
 import { createFlow, type Flow } from '../support/flow.ts';
 import { makeNixFixture, repository, writeFiles, type NixFixture } from '../support/nixpkgs-fixture.ts';
 import { testHome } from '../support/test-home.ts';
@@ -137,6 +139,29 @@ describe('of the source debian', () => {
     const sources = name === 'with Nix' ? { pkgs: source } : { pkgs: source, debian: other };
     await evaluator.evaluate(requestOf('{ pkgs, ... }: { packages = [ pkgs.jq ]; }', source, { ...more, sources }));
     expect(counter.evaluations).toBe(1);
+  });
+
+  test('names without a config are not evaluated, mean what a config of them means, and are never code', async () => {
+    const { evaluator, counter } = wrapped(nix);
+    const debian = debianSource();
+    const names = createEvaluateNames({
+      nix: evaluator,
+      sources: { debian, nixpkgs: debian, path: debian },
+      evaluator: { system: hostSystem(), allowUnfree: false },
+      folder: join(home, 'names'),
+    });
+    const locked = await debianLock('bookworm');
+    const context = { emit: () => undefined };
+    const { config } = await names(['jq', 'g++', 'python3.11', 'jq'], locked, context);
+    expect(counter.evaluations).toBe(0);
+    const text = '{ pkgs, ... }: { packages = with pkgs; [ pkgs."python3.11" jq ] ++ [ pkgs."g++" ]; }';
+    expect(await nix.evaluate(requestOf(text, source))).toMatchObject({ ok: true, result: config });
+    for (const name of ['a" b', 'a${b}', '', 'x;y', '-a', '../a']) {
+      await expect(names([name], locked, context)).rejects.toMatchObject({ code: 'UNKNOWN_PACKAGE' });
+    }
+    expect(counter.evaluations).toBe(0);
+    await expect(names(['no-such-thing'], locked, context)).rejects.toMatchObject({ code: 'UNKNOWN_PACKAGE' });
+    expect(readdirSync(join(home, 'names'))).toEqual([]);
   });
 
   test('a config that is a link is evaluated', async () => {
