@@ -155,9 +155,18 @@ static void install_seccomp_filter(void) {
   sys_exit(70);
 }
 
+static const char *base_name(const char *path) {
+  const char *name = path;
+  for (; *path != 0; path += 1)
+    if (*path == '/') name = path + 1;
+  return name;
+}
+
 static int run(int argc, char **argv, char **environment) {
+  if (argc > 0 && text_equal(base_name(argv[0]), "berth")) return inside(argc, argv, environment);
   if (argc > 2 && text_equal(argv[1], "--exec")) exec_on_path(argv + 2, environment);
   if (argc > 1 && text_equal(argv[1], "--foreground")) run_foreground(argc - 2, argv + 2, environment);
+  if (argc > 1 && text_equal(argv[1], "--print-variables")) return print_variables(environment);
   if (SYS0(__NR_getpid) != 1) {
     const char *why = "berth agent: runs as the first process of a container only\n";
     write_all(2, why, strlen(why));

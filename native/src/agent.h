@@ -8,6 +8,7 @@
 
 #define RUN_DIRECTORY "/run/berth"
 #define AGENT_SOCKET RUN_DIRECTORY "/agent.sock"
+#define HOST_SOCKET RUN_DIRECTORY "/host.sock"
 #define CURRENT_LINK RUN_DIRECTORY "/current"
 #define GENERATION_PREFIX "generation-"
 #define COMMAND_FILE RUN_DIRECTORY "/command"
@@ -46,6 +47,10 @@ __attribute__((noreturn)) void exec_on_path(char *const *arguments, char *const 
 /* `agent --foreground [CMD…]`, PID 1 of a container that runs without Berth: see foreground.c. */
 __attribute__((noreturn)) void run_foreground(int argc, char **argv, char **environment);
 
+/* Finds a program on a PATH. Returns 0 with its path in `found` (4096 bytes), else -ENOENT, or -EACCES where one of that
+ * name is not executable. */
+long find_program(const char *name, const char *path, char *found);
+
 /* Serves one connection, then ends the process. `control` leads to PID 1, which takes from it the grace time of a stop
  * (u32 milliseconds), or one byte to begin the command, with the connection that asked for it. */
 __attribute__((noreturn)) void serve_connection(int connection, int signals, int control, int command_state);
@@ -76,6 +81,15 @@ void link_etc_ahead(u32 generation);
 void environment_folder(char *path, usize size);
 /* Adds the folder of a generation, by the text of its number. */
 void add_generation_folder(struct text *path, const char *number);
+
+/* Serves the commands in the berth that are for the daemon, over the daemon's own connection, until that ends. */
+__attribute__((noreturn)) void serve_host(int connection);
+/* `berth` in a berth. Returns the exit code. */
+int inside(int argc, char **argv, char **environment);
+/* `berth reload --lines SHELL`. Returns the exit code. */
+int reload_lines(const char *shell, char **environment);
+/* `agent --print-variables`: the variables that it has, each ended by NUL. Returns the exit code. */
+int print_variables(char **environment);
 
 /* Writes the exit code of the berth's command where the host looks for it. */
 void write_exit_file(int code);

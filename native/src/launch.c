@@ -138,9 +138,7 @@ static void complete_path(void) {
   if (!text.full) set_variable(path);
 }
 
-/* Finds a program on a PATH. Returns 0 with its path in `found`, else -ENOENT, or -EACCES where one of that name is not
- * executable. */
-static long find_program(const char *name, const char *path, char *found) {
+long find_program(const char *name, const char *path, char *found) {
   long result = -ENOENT;
   while (*path != 0) {
     usize part = 0;

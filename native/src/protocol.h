@@ -22,6 +22,12 @@
 #define FRAME_BEGIN 'B' /* the berth's own command, where it has not begun */
 #define FRAME_CONNECT 'C' /* u16 port */
 #define FRAME_STOP 'K'    /* u32 grace in milliseconds */
+#define FRAME_HOST 'H'    /* the daemon takes what commands in the berth ask */
+
+/* On a connection of the daemon's after FRAME_HOST, and on that of the command that asks: the question, answered by
+ * FRAME_STDOUT, FRAME_STDERR and at last FRAME_EXIT. */
+#define FRAME_ASK 'Q'    /* arguments, each ended by NUL */
+#define FRAME_CANCEL 'c' /* who asked has gone */
 
 /* Client to agent, while a command runs. */
 #define FRAME_STDIN 'I'

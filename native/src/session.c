@@ -453,6 +453,8 @@ void serve_connection(int connection_fd, int signal_fd, int control, int command
       else link_etc();
       send_frame(connection, FRAME_OK, NULL, 0);
       sys_exit(0);
+    case FRAME_HOST:
+      serve_host(connection);
     case FRAME_CONNECT:
       if (length != 2) fail("the request is not well-formed", 0);
       serve_port(connection, get_u16((u8 *)payload));

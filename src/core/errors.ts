@@ -353,6 +353,19 @@ export const catalogue = {
   },
   // Berths and engines
   BERTH_UNKNOWN: { ...user, exitCode: 66, meaning: 'There is no berth of that name or id.', hint: 'See `berth ps`.' },
+  CONFIG_OUTSIDE: {
+    ...user,
+    exitCode: 65,
+    meaning: "A command in a berth asked for a change of a config that lies outside the berth's project.",
+    hint: 'Run the command on the host.',
+  },
+  RATE_LIMITED: {
+    ...user,
+    retryable: true,
+    exitCode: 75,
+    meaning: 'Commands in a berth ask the daemon for more than it takes from one berth.',
+    hint: 'Wait some seconds, and run the command again.',
+  },
   GENERATION_UNKNOWN: {
     ...user,
     exitCode: 66,

@@ -117,6 +117,8 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
     records: createBerthRecords(database),
     generations,
     keep: settings['generations.keep'],
+    // Shells know the default themselves.
+    variables: settings.reload === 'notify' ? {} : { BERTH_RELOAD: settings.reload },
     environmentOf: (evaluated) => records.environment(environmentKey(evaluated)),
     store: nix.store,
     directory: join(settings.home, 'berths'),
@@ -158,6 +160,8 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
     push: (image, reference, context) => pushTo(composeRegistryClient(settings), image, reference, context),
   });
   await berths.recover(engines, bus.emitter('daemon'));
+  // A berth that runs is listened to, and its ports are published by this process.
+  const berthsRun = async () => (await service.list()).some(({ state }) => state === 'running');
   const nixIsUsed = async () => {
     for (const { spec, engine: name } of berths.all()) {
       const engine = engines.find((candidate) => candidate.name === name);
@@ -214,7 +218,7 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
     storage,
     images,
     protocols: { '/nix-cache': composeNixCache(settings, nix) },
-    needed: nixIsUsed,
+    needed: berthsRun,
     async close() {
       clearInterval(flushing);
       for (const engine of engines) await engine.close?.();

@@ -13,6 +13,7 @@ import { compose } from './compose.ts';
 import { createEventHistory } from './event-history.ts';
 import { createHotHandler } from './hot/handle.ts';
 import { createHotServer } from './hot/server.ts';
+import { createChannels } from './inside/channels.ts';
 import { isLoopback, listenOnSocket, listenOnTcp, parseAddress, type Listener } from './listen.ts';
 import { openLogFile } from './log-file.ts';
 import { createMetrics } from './metrics.ts';
@@ -120,6 +121,8 @@ export async function startDaemon({ settings, managed, waitForLockMs = 0 }: Daem
         stopNowIfIdle,
       },
     });
+    const channels = createChannels({ service, bus, activity, onError: (error) => log.error(error) });
+    closers.push(() => channels.close());
     const listeners: Listener[] = [await listenOnSocket(places.socket, api.fetch)];
     closers.push(() => Promise.all(listeners.map((listener) => listener.close(2000))));
     const hot = await createHotServer({

@@ -271,6 +271,14 @@ export const settingsTable = {
     default: 3_600_000,
     meaning: 'How long all builds and downloads of one environment may take.',
   }),
+  reload: setting({
+    variable: 'BERTH_RELOAD',
+    schema: z.enum(['notify', 'auto', 'off']),
+    values: '`notify`, `auto` or `off`',
+    default: 'notify',
+    meaning:
+      'What an open shell in a berth does at its next prompt when the berth has another environment: tell, take it, or nothing. A config (`env.BERTH_RELOAD`) and a user in the shell may set the same variable.',
+  }),
   'generations.keep': setting({
     variable: 'BERTH_GENERATIONS_KEEP',
     schema: before(fromText(numberFrom), z.int().check(z.minimum(1))),

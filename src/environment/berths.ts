@@ -51,6 +51,8 @@ export interface BerthsOptions extends SwitchOptions {
   readonly store: Store;
   /** Holds a folder for each berth. */
   readonly directory: string;
+  /** Of every berth, under those of its environment. */
+  readonly variables: Readonly<Record<string, string>>;
   /** @returns the environment of an evaluation, where it is still known */
   readonly environmentOf: (evaluated: EvaluatedConfig) => Environment | undefined;
 }
@@ -143,7 +145,8 @@ export function createBerths(options: BerthsOptions): Berths {
 
   function contentOf({ environment, variables, command }: BerthRequest): BerthContent {
     const { shellHook, functions, fhs } = environment;
-    return { variables: { ...environment.variables, ...variables }, shellHook, functions, fhs, command };
+    const all = { ...options.variables, ...environment.variables, ...variables };
+    return { variables: all, shellHook, functions, fhs, command };
   }
 
   function writeContent(record: BerthRecord, request: BerthRequest): void {

@@ -1,6 +1,6 @@
 /** The service: each verb in a few lines, over the steps of the flow, the berths and the locks. */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readFileSync, realpathSync } from 'node:fs';
+import { join, sep } from 'node:path';
 import type { ConfigFile } from '../config/config-file.ts';
 import { stopwatch } from '../core/clock.ts';
 import { digestOf } from '../core/digest.ts';
@@ -407,6 +407,12 @@ export function createService(options: ServiceOptions): BerthService & { readonl
     },
     addPackages: (path, names, context, edit) => editPackages('add', path, names, context, edit),
     removePackages: (path, names, context, edit) => editPackages('remove', path, names, context, edit),
+    async editFromInside(nameOrId, edit, names, context) {
+      const record = berths.find(nameOrId);
+      const config = options.findConfig(record.path);
+      checkInside(config, record.directory);
+      return editPackages(edit, record.path, names, context, {}, 'inside');
+    },
     // What throws in here rejects.
     history: async (nameOrId) => Promise.resolve(switching.history(nameOrId)),
     rollback: switching.rollback,
@@ -419,11 +425,12 @@ export function createService(options: ServiceOptions): BerthService & { readonl
     names: readonly string[],
     context: WorkContext,
     { noSwitch = false }: EditOptions = {},
+    origin: GenerationOrigin = edit,
   ): Promise<PackagesEdited> {
     const config = options.findConfig(path);
     if (edit === 'add') await locks.require(config, names, context);
     const edited = await options.editPackages(config, edit, names);
-    const switched = noSwitch ? [] : await switching.switchBerthsOf(config, edit, context);
+    const switched = noSwitch ? [] : await switching.switchBerthsOf(config, origin, context);
     return { file: config.file, names: edited, switched };
   }
 
@@ -434,6 +441,16 @@ export function createService(options: ServiceOptions): BerthService & { readonl
     } catch (error) {
       if (error instanceof BerthError && error.code === 'CONFIG_NOT_FOUND') return undefined;
       throw error;
+    }
+  }
+}
+
+/** The project is the berth's to write: a link in it must not lead the daemon to other files of the host. */
+function checkInside(config: ConfigFile, directory: string): void {
+  const project = `${realpathSync(directory)}${sep}`;
+  for (const file of [config.file, config.lockFile]) {
+    if (existsSync(file) && !realpathSync(file).startsWith(project)) {
+      throw new BerthError('CONFIG_OUTSIDE', `${file} leads out of the project.`);
     }
   }
 }

@@ -213,6 +213,16 @@ export interface BerthService {
     context: WorkContext,
     options?: EditOptions,
   ): Promise<PackagesEdited>;
+  /**
+   * The same for a berth's own config, asked for by a command in it, which is not trusted.
+   * @throws BerthError CONFIG_OUTSIDE where a link leads out of the project
+   */
+  editFromInside(
+    nameOrId: string,
+    edit: 'add' | 'remove',
+    names: readonly string[],
+    context: WorkContext,
+  ): Promise<PackagesEdited>;
   history(nameOrId: string): Promise<BerthHistory>;
   /**
    * Gives a berth an environment that it had, without evaluating; the config stays as it is.

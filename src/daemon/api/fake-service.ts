@@ -93,6 +93,7 @@ export function createFakeService(): FakeService {
     search: () => Promise.resolve([{ name: 'jq', version: '1.6', description: 'JSON', source: 'debian bookworm' }]),
     addPackages: (_, names) => Promise.resolve({ file: '/p/config.nix', names: [...names], switched: [] }),
     removePackages: (_, names) => Promise.resolve({ file: '/p/config.nix', names: [...names], switched: [] }),
+    editFromInside: (_, __, names) => Promise.resolve({ file: '/p/config.nix', names: [...names], switched: [] }),
     history: async (name) => {
       await find(name);
       return { name, id: exampleBerth.id, current: 1, config: 'same', generations: [] };

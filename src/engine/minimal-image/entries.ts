@@ -3,6 +3,8 @@
  * view shows as /usr, /bin and /lib. Nothing in it depends on the host but the two programs.
  */
 
+import { shellFiles } from './shell-files.ts';
+
 /** A file, folder or link of the image. Paths are absolute, in the order in which they can be made. */
 export type ImageEntry =
   | { readonly type: 'directory'; readonly path: string; readonly mode: number }
@@ -28,24 +30,6 @@ const file = (path: string, text: string, mode = 0o644): ImageEntry => ({
   content: Buffer.from(text),
 });
 
-/** Sourced by interactive shells, bash and busybox sh alike: prompt, then the environment's functions and hook. */
-const shellrc = `# Sourced by the interactive shells that Berth starts.
-_berth_folder=/run/berth
-if [ -n "\${BERTH_GENERATION-}" ]; then _berth_folder=/run/berth/generation-$BERTH_GENERATION; fi
-if [ -n "\${BASH_VERSION-}" ]; then
-  if [ -r "\${HOME-}/.bashrc" ]; then . "$HOME/.bashrc"; fi
-  PS1='\\[\\033[1;32m\\][\\h:\\w]\\$\\[\\033[0m\\] '
-  if [ -r "$_berth_folder/functions" ]; then . "$_berth_folder/functions"; fi
-else
-  unset ENV
-  PS1='[\${HOSTNAME-berth}:\\w]\\$ '
-fi
-if [ -n "\${BERTH_RUN_HOOK-}" ]; then
-  unset BERTH_RUN_HOOK
-  if [ -r "$_berth_folder/hook" ]; then . "$_berth_folder/hook"; fi
-fi
-`;
-
 /**
  * The part that is the same in all berths and is mounted read-only: the programs, and the FHS folder for environments
  * that bring none.
@@ -57,9 +41,11 @@ export function sharedEntries(programs: ImagePrograms): ImageEntry[] {
     { type: 'file', path: '/berth/bin/busybox', mode: 0o755, content: programs.busybox },
     { type: 'file', path: '/berth/bin/agent', mode: 0o755, content: programs.agent },
     link('/berth/bin/sh', 'busybox'),
+    // The agent by another name: what a berth's own commands ask for.
+    link('/berth/bin/berth', 'agent'),
     directory('/berth/etc'),
     { type: 'file', path: '/berth/etc/seccomp.bpf', mode: 0o644, content: programs.seccompFilter },
-    file('/berth/etc/shellrc', shellrc),
+    ...Object.entries(shellFiles).map(([name, text]) => file(`/berth/etc/${name}`, text)),
     directory('/berth/fhs'),
     // Where no view has them; the agent links them into /etc, as it does a view's.
     directory('/berth/fhs/etc'),
@@ -74,6 +60,7 @@ export function sharedEntries(programs: ImagePrograms): ImageEntry[] {
     directory('/berth/fhs/usr'),
     directory('/berth/fhs/usr/bin'),
     ...[...programs.applets].sort().map((applet) => link(`/berth/fhs/usr/bin/${applet}`, '/berth/bin/busybox')),
+    link('/berth/fhs/usr/bin/berth', '/berth/bin/berth'),
     link('/berth/fhs/usr/sbin', 'bin'),
     directory('/berth/fhs/usr/lib'),
     link('/berth/fhs/bin', 'usr/bin'),
@@ -88,6 +75,15 @@ export function skeletonEntries(): ImageEntry[] {
   return [
     directory('/dev'),
     directory('/etc'),
+    // Start-up files of shells that a user starts, as Debian's shells and nixpkgs' name them.
+    directory('/etc/fish'),
+    directory('/etc/fish/conf.d'),
+    directory('/etc/zsh'),
+    link('/etc/bash.bashrc', '/berth/etc/bash.bashrc'),
+    link('/etc/bashrc', '/berth/etc/bash.bashrc'),
+    link('/etc/fish/conf.d/berth.fish', '/berth/etc/berth.fish'),
+    link('/etc/zsh/zshrc', '/berth/etc/zshrc'),
+    link('/etc/zshrc', '/berth/etc/zshrc'),
     file('/etc/hosts', '127.0.0.1\tlocalhost\n::1\tlocalhost\n'),
     directory('/home'),
     directory('/nix'),
