@@ -127,6 +127,18 @@ export function createProgress(options: ProgressOptions): Progress {
       case 'warning':
         line(`${style.yellow('warning')}: ${event.message}`);
         break;
+      case 'build.queued':
+        if (phase) phase.detail = `waiting, ${event.position} in the queue`;
+        break;
+      case 'build.started':
+        if (phase) phase.detail = undefined;
+        if (options.verbose) line(style.dim(`build ${event.build}`));
+        break;
+      case 'build.retried':
+        line(`${style.yellow('warning')}: ${event.error.message} It is tried again.`);
+        break;
+      case 'build.finished':
+        break;
       case 'failed':
         // The caller renders the error itself.
         stopTimer();

@@ -236,6 +236,32 @@ export const catalogue = {
     meaning: 'A registry does not have a package that a lock file names.',
     hint: 'Make the lock file anew: the package may have been withdrawn.',
   },
+  BUILD_TIMEOUT: {
+    ...user,
+    exitCode: 65,
+    meaning: 'A build took longer than it may.',
+    hint: 'Set build.timeoutMs (BERTH_BUILD_TIMEOUT_MS) higher, or see with `berth builds logs` what it waits for.',
+  },
+  BUILD_THROTTLED: {
+    ...user,
+    retryable: true,
+    exitCode: 75,
+    meaning: 'The same thing has failed several times in a row and is not tried again at once.',
+    hint: 'Change the config, wait, or use --retry.',
+  },
+  BUILD_UNKNOWN: {
+    ...user,
+    exitCode: 66,
+    meaning: 'There is no build of that id; old ones are forgotten.',
+    hint: 'See `berth builds`.',
+  },
+  WORKER_DIED: {
+    ...system,
+    retryable: true,
+    exitCode: 70,
+    meaning: 'A builder was killed in the middle of its work, and so were those that tried it again.',
+    hint: 'See whether the machine runs out of memory; `berth doctor` tells what builders need.',
+  },
   UNSIGNED_PATH: {
     ...upstream,
     retryable: false,

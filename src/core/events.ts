@@ -19,7 +19,7 @@ export type Phase =
   | 'push'
   | 'pull';
 
-export type BerthEvent =
+type Event =
   | { readonly type: 'phase.started'; readonly phase: Phase; readonly detail?: string }
   | { readonly type: 'phase.finished'; readonly phase: Phase; readonly ms: number; readonly cache?: 'hit' | 'miss' }
   /** Progress within a phase. Units say what is counted; `total` is absent while it is unknown. */
@@ -75,7 +75,36 @@ export type BerthEvent =
       readonly status: number;
       readonly ms: number;
     }
+  /** A build of the builder's: waits at a place of the queue, runs, is tried again, has ended. */
+  | { readonly type: 'build.queued'; readonly build: string; readonly title: string; readonly position: number }
+  | {
+      readonly type: 'build.started';
+      readonly build: string;
+      readonly kind: string;
+      readonly attempt: number;
+      readonly waitedMs: number;
+      readonly worker?: number;
+      readonly isolation?: 'process' | 'container';
+    }
+  | {
+      readonly type: 'build.retried';
+      readonly build: string;
+      readonly attempt: number;
+      readonly afterMs: number;
+      readonly error: ErrorReport;
+    }
+  | {
+      readonly type: 'build.finished';
+      readonly build: string;
+      readonly kind: string;
+      readonly outcome: 'succeeded' | 'failed' | 'cancelled';
+      readonly ms: number;
+      readonly error?: ErrorReport;
+    }
   | { readonly type: 'failed'; readonly error: ErrorReport };
+
+/** `joined` is set on what another piece of work has told already: it is shown, but not counted again. */
+export type BerthEvent = Event & { readonly joined?: true };
 
 /** An event as it is published: with the time and the piece of work that it belongs to. */
 export type PublishedEvent = BerthEvent & {

@@ -3,11 +3,13 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { editPackages } from '../config/edit-packages.ts';
 import { findConfig } from '../config/find-config.ts';
+import type { Builder } from '../builder/builder.ts';
 import type { EventBus } from '../core/events.ts';
 import { packageRoot } from '../core/package-root.ts';
 import { refreshLinks } from '../engine/agent/agent-client.ts';
 import { createBerthRecords } from '../environment/berth-records.ts';
 import { createBerths } from '../environment/berths.ts';
+import { evaluationsInTurn } from '../environment/evaluations-in-turn.ts';
 import { createBuildStep } from '../environment/build-step.ts';
 import { createImages } from '../environment/create-images.ts';
 import { createService } from '../environment/create-service.ts';
@@ -47,6 +49,7 @@ import { pushTo } from './push-to.ts';
 import { createLoopbackRegistry } from './loopback-registry.ts';
 import { composeEngines, findBusybox, networkOf, usualLimits } from './compose-engines.ts';
 import { toolEnvironment, type Settings } from './settings.ts';
+import { composeBuilder } from './compose-builder.ts';
 
 export interface Composition {
   readonly service: BerthService;
@@ -56,6 +59,7 @@ export interface Composition {
   readonly images: ImageService;
   /** What is served beside the API, by the path that it lies below. */
   readonly protocols: NonNullable<ApiDependencies['protocols']>;
+  readonly builder: Builder;
   /** Whether something that runs needs this process even when nobody asks it anything. */
   readonly needed: () => Promise<boolean>;
   readonly close: () => Promise<void>;
@@ -78,12 +82,13 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
     keep: (source, lockFile) => sourceKeeper.keep(source, lockFile),
     fallback: (kind) => sourceKeeper.newest(kind),
   });
+  const builder = composeBuilder(settings, nix, database, bus);
   const build = createBuildStep({
     nix,
     records,
+    builder,
     // A user who names caches of their own gets no other.
     cachesOf: (source) => (source === 'nixpkgs' && settings.substituters.length === 0 ? [officialCache] : []),
-    logDirectory: join(settings.home, 'log/builds'),
   });
   const plainFolder = join(settings.home, 'plain');
   const evaluate = createEvaluateStep({
@@ -96,6 +101,7 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
     records,
     locks,
     reachable: (evaluated) => build.reachable(evaluated),
+    inTurn: evaluationsInTurn(builder),
     evaluator: {
       code: nix.codeDigest(),
       system: hostSystem(),
@@ -212,15 +218,19 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
     storage: storageRecords,
   });
 
+  builder.takeUp();
   return {
     service,
     ready: service.ready,
     storage,
     images,
     protocols: { '/nix-cache': composeNixCache(settings, nix) },
-    needed: berthsRun,
+    builder,
+    // A build that was taken up after a crash has nobody who waits for it.
+    needed: async () => builder.statistics().running > 0 || berthsRun(),
     async close() {
       clearInterval(flushing);
+      await builder.close();
       for (const engine of engines) await engine.close?.();
       await loopback.close();
       await imageParts.close();

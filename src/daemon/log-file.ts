@@ -76,11 +76,17 @@ function levelOf(event: PublishedEvent): LogLevel {
     case 'pool.claimed':
     case 'pool.missed':
     case 'pool.sized':
+    case 'build.finished':
+      return event.joined ? 'debug' : 'info';
+    case 'build.retried':
+      return 'warning';
     case 'phase.started':
     case 'progress':
     case 'derivation.started':
     case 'derivation.finished':
     case 'log':
+    case 'build.queued':
+    case 'build.started':
       return 'debug';
   }
 }

@@ -1,6 +1,7 @@
 /** Prometheus metrics, all fed from the event bus. */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { EventBus, PublishedEvent } from '../core/events.ts';
+import type { BuilderStatistics } from '../builder/builder.ts';
 import type { Activity } from './activity.ts';
 
 export interface Metrics {
@@ -13,7 +14,8 @@ export interface Metrics {
 // From a cache hit (below a millisecond) to a long build.
 const seconds = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 1800];
 
-export function createMetrics(bus: EventBus, activity: Activity): Metrics {
+/** @param builder tells how busy the builder is now */
+export function createMetrics(bus: EventBus, activity: Activity, builder?: () => BuilderStatistics): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry, prefix: 'berth_' });
   const registers = [registry];
@@ -89,7 +91,38 @@ export function createMetrics(bus: EventBus, activity: Activity): Metrics {
     },
   });
 
+  const waits = new Histogram({
+    name: 'berth_build_wait_seconds',
+    help: 'How long builds waited for a worker.',
+    labelNames: ['kind'],
+    buckets: seconds,
+    registers,
+  });
+  const builds = new Histogram({
+    name: 'berth_build_duration_seconds',
+    help: 'How long builds took, waiting included, by their outcome.',
+    labelNames: ['kind', 'outcome'],
+    buckets: seconds,
+    registers,
+  });
+  const retries = new Counter({ name: 'berth_build_retries_total', help: 'Builds that were tried again.', registers });
+  const builderGauge = (name: string, help: string, of: keyof BuilderStatistics) =>
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(builder?.()[of] ?? 0);
+      },
+    });
+  builderGauge('berth_builder_workers', 'Workers that there are.', 'workers');
+  builderGauge('berth_builder_workers_busy', 'Workers that work.', 'busyWorkers');
+  builderGauge('berth_build_queue_length', 'Jobs that wait for a slot.', 'queued');
+  builderGauge('berth_builds_running', 'Jobs that run.', 'running');
+
   const observe = (event: PublishedEvent): void => {
+    // Told by another piece of work already.
+    if (event.joined) return;
     switch (event.type) {
       case 'phase.finished':
         phases.observe({ phase: event.phase, cache: event.cache ?? 'none' }, event.ms / 1000);
@@ -123,7 +156,17 @@ export function createMetrics(bus: EventBus, activity: Activity): Metrics {
         waiting.set({ engine: event.engine, kind: 'wanted' }, event.target);
         if (event.memoryBytes !== null) waitingMemory.set({ engine: event.engine }, event.memoryBytes);
         break;
+      case 'build.started':
+        waits.observe({ kind: event.kind }, event.waitedMs / 1000);
+        break;
+      case 'build.finished':
+        builds.observe({ kind: event.kind, outcome: event.outcome }, event.ms / 1000);
+        break;
+      case 'build.retried':
+        retries.inc();
+        break;
       case 'pool.unavailable':
+      case 'build.queued':
       case 'phase.started':
       case 'progress':
       case 'derivation.started':

@@ -269,7 +269,25 @@ export const settingsTable = {
     schema: milliseconds,
     values: timeValues,
     default: 3_600_000,
-    meaning: 'How long all builds and downloads of one environment may take.',
+    meaning: 'How long all builds and downloads of one environment may take. Longer is BUILD_TIMEOUT.',
+  }),
+  'builder.workers': setting({
+    variable: 'BERTH_BUILDER_WORKERS',
+    schema: before(
+      (value) => (value === '' ? null : value),
+      z.nullable(before(fromText(numberFrom), z.int().check(z.positive()))),
+    ),
+    values: 'a number',
+    default: null,
+    defaultText: 'as many as the machine has cores',
+    meaning: 'How many builders there are: so many environments are built at the same time.',
+  }),
+  'builder.isolation': setting({
+    variable: 'BERTH_BUILDER_ISOLATION',
+    schema: z.enum(['process', 'container']),
+    values: '`process` or `container`',
+    default: 'process',
+    meaning: 'What a builder is: a sandboxed process, or a container of the OCI runtime (`oci.runtime`; needs root).',
   }),
   reload: setting({
     variable: 'BERTH_RELOAD',

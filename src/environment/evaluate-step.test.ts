@@ -49,6 +49,7 @@ function stepWith(evaluate: (request: EvaluateRequest, count: number) => Promise
     }),
     evaluator: { code: 'sha256:aa', system: 'x86_64-linux', allowUnfree: false, allowImportFromDerivation: false },
     reachable: () => 'built',
+    inTurn: (_, context, work) => work(context.signal ?? new AbortController().signal),
     nixPackages: () => ['nix-bin'],
   });
   const run = (request = {}, signal?: AbortSignal) =>

@@ -3,6 +3,7 @@
  * evaluated, once however many ask.
  */
 import { readFileSync } from 'node:fs';
+import { createStormBrake, evaluationBrake } from '../builder/storm-brake.ts';
 import type { ConfigFile } from '../config/config-file.ts';
 import { digestOf } from '../core/digest.ts';
 import { BerthError } from '../core/errors.ts';
@@ -28,6 +29,8 @@ export interface EvaluateStepOptions {
   readonly evaluator: EvaluatorIdentity;
   /** How what an earlier evaluation gave can still be had; a garbage collection may have taken it. */
   readonly reachable: BuildStep['reachable'];
+  /** Runs an evaluation when its turn has come, so that not too many run at once. */
+  readonly inTurn: <T>(key: string, context: WorkContext, work: (signal: AbortSignal) => Promise<T>) => Promise<T>;
   /** Names of the packages that `--nix` adds, for a default source of that kind. */
   readonly nixPackages: (kind: LockedSource['kind']) => readonly string[];
 }
@@ -46,10 +49,24 @@ export interface EvaluateStep {
 /** How often a config that keeps changing under the evaluation is evaluated anew before that is an error. */
 const attempts = 5;
 
+/** How many failed configs are remembered. */
+const failuresKept = 100;
+
 export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
   const { nix, records, locks } = options;
   const flights = new SingleFlight<string, Evaluation>();
   const reads = new Map<string, ReadTrace>();
+  const brake = createStormBrake(evaluationBrake);
+  // What the last failed evaluation read: an edit of any of it may make the next succeed, so it is tried at once.
+  const failedTraces = new Map<string, ReadTrace>();
+
+  function fails(key: string, trace: ReadTrace, error: BerthError): void {
+    failedTraces.delete(key);
+    failedTraces.set(key, trace);
+    const [oldest] = failedTraces.keys();
+    if (failedTraces.size > failuresKept && oldest !== undefined) failedTraces.delete(oldest);
+    brake.failed(key, error.report());
+  }
 
   function subject(config: ConfigFile, request: EnvironmentRequest): Subject {
     return {
@@ -70,6 +87,7 @@ export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
     config: ConfigFile,
     request: EnvironmentRequest,
     context: WorkContext,
+    key: string,
     signal: AbortSignal,
   ): Promise<Evaluation> {
     const flight = { emit: context.emit, signal };
@@ -78,18 +96,20 @@ export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
     for (;;) {
       if (request.system !== undefined) await locks.lockFor(request.system, config, flight);
       const sources = await locks.prepareAll(config, flight, request.system);
-      const evaluation = await nix.evaluate(
-        {
-          config,
-          sources,
-          defaultSource: defaultSourceName,
-          extraPackages: request.withNix ? options.nixPackages(locks.defaultKind(config)) : [],
-          withNix: request.withNix ?? false,
-          passEnv: request.passEnv ?? {},
-          allowUnfree: options.evaluator.allowUnfree,
-          system: request.system ?? options.evaluator.system,
-        },
-        signal,
+      const evaluation = await options.inTurn(key, { ...context, signal }, (turnSignal) =>
+        nix.evaluate(
+          {
+            config,
+            sources,
+            defaultSource: defaultSourceName,
+            extraPackages: request.withNix ? options.nixPackages(locks.defaultKind(config)) : [],
+            withNix: request.withNix ?? false,
+            passEnv: request.passEnv ?? {},
+            allowUnfree: options.evaluator.allowUnfree,
+            system: request.system ?? options.evaluator.system,
+          },
+          turnSignal,
+        ),
       );
       const needed = evaluation.ok ? undefined : sourceNeeded(evaluation.error);
       if (needed === undefined) return evaluation;
@@ -125,16 +145,24 @@ export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
         // The config's own bytes are in the key: an edit while its evaluation runs starts another.
         const before = subject(config, request);
         const key = `${subjectKey(before)} ${digestOf(readFileSync(config.file))} ${JSON.stringify(variables)}`;
+        const failed = failedTraces.get(key);
+        if (failed && !request.retry) {
+          if (checkTrace(failed, variables).same) brake.check(key, `The evaluation of ${config.file}`);
+          else brake.clear(key);
+        }
         const { value: evaluation } = await flights.run(
           key,
-          (signal) => evaluate(config, request, context, signal),
+          (signal) => evaluate(config, request, context, key, signal),
           context.signal,
         );
         reads.set(config.file, evaluation.trace);
         // What was read may have changed since, by an edit or because another's flight was joined late.
         const current = !evaluation.unstable && checkTrace(evaluation.trace, variables).same;
         if (!current && attempt < attempts) continue;
-        if (!evaluation.ok) throw await withNearest(evaluation.error, config, context);
+        if (!evaluation.ok) {
+          if (evaluation.error.fault === 'user') fails(key, evaluation.trace, evaluation.error);
+          throw await withNearest(evaluation.error, config, context);
+        }
         if (!current) {
           throw new BerthError('CONFIG_CHANGING', `${config.file} or a file that it reads kept changing.`);
         }

@@ -19,6 +19,8 @@ export interface Evaluated {
   /** Kinds of the sources that it may have packages of. */
   readonly sources: readonly SourceKind[];
   readonly cache: 'hit' | 'miss';
+  /** Builds it even where it has failed several times in a row. */
+  readonly force?: boolean;
 }
 
 export interface Built {
@@ -59,7 +61,12 @@ export async function prepare(
   const read = readTime();
 
   const evaluated = await inPhase('evaluate', context.emit, () => steps.evaluate(config, request, context), cacheOf);
-  const built = await inPhase('build', context.emit, () => steps.build(evaluated.value, context), cacheOf);
+  const built = await inPhase(
+    'build',
+    context.emit,
+    () => steps.build({ ...evaluated.value, force: request.retry ?? false }, context),
+    cacheOf,
+  );
 
   return {
     config,

@@ -47,7 +47,7 @@ export function createSeeds(options: SeedsOptions): Seeds {
   }
 
   async function seed(name: string, kind: SeedRecord['kind'], path: string, context: WorkContext): Promise<SeedRecord> {
-    const { config, evaluated, environment } = await options.prepare({ path }, context);
+    const { config, evaluated, environment } = await options.prepare({ path }, { priority: 'background', ...context });
     const made: SeedRecord = {
       name: kind === 'config' ? config.file : name,
       kind,

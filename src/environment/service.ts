@@ -1,4 +1,5 @@
 /** What Berth does, as one port: the daemon's API exposes it, the tests and the command use it. */
+import type { Priority } from '../builder/builder.ts';
 import type { Digest } from '../core/digest.ts';
 import type { Emit } from '../core/events.ts';
 import type { BerthState, Engine, Isolation, Limits, PoolStatus } from '../engine/engine.ts';
@@ -16,6 +17,10 @@ export interface WorkContext {
   readonly signal?: AbortSignal;
   /** Set within the flow: keeps a garbage collection from beginning while new paths have no root. */
   readonly hold?: StoreHold;
+  /** Who asks, where the builder is to be fair between several. */
+  readonly tenant?: string;
+  /** How urgent it is to the builder. Default `interactive`: somebody waits. */
+  readonly priority?: Priority;
 }
 
 export interface PublishedPort {
@@ -32,6 +37,8 @@ export interface EnvironmentRequest {
   readonly system?: string;
   /** Variables that the config's evaluation may read. */
   readonly passEnv?: Readonly<Record<string, string>>;
+  /** Tries even what has failed several times in a row just now. */
+  readonly retry?: boolean;
 }
 
 export interface UpRequest extends EnvironmentRequest {

@@ -41,7 +41,7 @@ const behindPorts: Record<string, readonly string[]> = {
   hono: ['daemon', 'registry'],
   '@hono/node-server': ['daemon', 'registry'],
   commander: ['cli'],
-  libsql: ['nix', 'environment', 'registry'],
+  libsql: ['nix', 'environment', 'registry', 'builder'],
   'prom-client': ['daemon'],
   '@peculiar/x509': ['libraries'],
 };
