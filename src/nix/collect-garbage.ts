@@ -99,13 +99,17 @@ const leftoverMs = 24 * 3600_000;
  * @param valid all valid paths
  * @returns names in the store's folder that are of no valid path and of no build that may be running
  */
-export async function leftoversInStore(nix: NixProcess, valid: ReadonlySet<string>): Promise<string[]> {
+export async function leftoversInStore(
+  nix: Pick<NixProcess, 'store'>,
+  valid: ReadonlySet<string>,
+  now: number = Date.now(),
+): Promise<string[]> {
   const folder = physicalStoreDirectory(nix.store);
   const found: string[] = [];
   for (const name of await readdir(folder)) {
     if (name === '.links' || valid.has(`${storeDirectory}/${name}`)) continue;
     const status = await lstat(join(folder, name)).catch(() => undefined);
-    if (status && Date.now() - status.ctimeMs > leftoverMs) found.push(name);
+    if (status && now - status.ctimeMs > leftoverMs) found.push(name);
   }
   return found;
 }

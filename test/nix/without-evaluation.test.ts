@@ -187,6 +187,12 @@ describe('of the source debian', () => {
     ['environment.nix', 'berthName = inputs.name;', 'berthName = inputs.name + "x";', 0],
     [
       'environment.nix',
+      'berthDumpBash = ./dump-exports.bash;',
+      'berthDumpBash = ./dump-exports.bash; more = builtins.derivation { name = "more"; system = "x"; builder = "x"; };',
+      1,
+    ],
+    [
+      'environment.nix',
       '// optional (command != null)',
       '// optional (variables != { }) { berthMore = "1"; } // optional (command != null)',
       1,

@@ -90,24 +90,31 @@ export function createDebianPlain(options: DebianPlainOptions): DebianPlain {
       evaluated[samples.findIndex((sample) => sample.label === label)]?.drvPath;
     const [plain, translated] = [drvPathOf('plain'), drvPathOf('translated')];
     if (!rules || plain === undefined) return undefined;
-    const reader = createDerivationReader(nix.store);
-    const template = learnTemplate(
-      rules,
-      {
-        plain: { drvPath: plain, package: samples[0]?.meaning.packages[0] ?? '' },
-        translated: translated === undefined ? undefined : { drvPath: translated },
-      },
-      reader,
-    );
+    const refuse = (why: string) => writeFileAtomically(file, JSON.stringify({ refused: why }));
+    let template: DebianTemplate;
+    try {
+      template = learnTemplate(
+        rules,
+        {
+          plain: { drvPath: plain, package: samples[0]?.meaning.packages[0] ?? '' },
+          translated: translated === undefined ? undefined : { drvPath: translated },
+        },
+        createDerivationReader(nix.store),
+      );
+    } catch (error) {
+      await refuse(error instanceof Error ? error.message : String(error));
+      return undefined;
+    }
     const found = using(template);
     const wrong = samples.find(
       ({ meaning }, at) => !isDeepStrictEqual(found.compose(meaning)?.evaluated, evaluated[at]),
     );
-    await writeFileAtomically(
-      file,
-      JSON.stringify(wrong ? { refused: `the sample ${wrong.label} means something else to Nix` } : { template }),
-    );
-    return wrong ? undefined : found;
+    if (wrong) {
+      await refuse(`the sample ${wrong.label} means something else to Nix`);
+      return undefined;
+    }
+    await writeFileAtomically(file, JSON.stringify({ template }));
+    return found;
   }
 
   return {
