@@ -31,9 +31,11 @@ export function renderBerths(berths: readonly BerthSummary[], now: number): stri
 }
 
 /** @returns a line about a berth that was given another environment */
-export function renderSwitch({ name, from, to, difference }: SwitchReport): string {
+export function renderSwitch({ name, from, to, difference, replaced }: SwitchReport): string {
   if (from === to) return `${name} has it already`;
-  return `${name} is switched: generation ${from} → ${to}${difference ? ` (${describeDifference(difference)})` : ''}`;
+  const what = difference ? ` (${describeDifference(difference)})` : '';
+  const how = replaced ? ', in a new container: what ran in the old one has ended' : '';
+  return `${name} is switched: generation ${from} → ${to}${what}${how}`;
 }
 
 /** @returns what `berth rollback` tells people */

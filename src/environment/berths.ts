@@ -234,7 +234,10 @@ export function createBerths(options: BerthsOptions): Berths {
     generations.trim(record.spec.name, options.keep, record.startedWith);
     const difference = generations.of(record.spec.name)[0]?.difference ?? null;
     if (known.environmentDigest === record.environmentDigest) return { record, switched: null };
-    return told({ record, switched: { from: known.generation, to: record.generation, difference } }, context.emit);
+    return told(
+      { record, switched: { from: known.generation, to: record.generation, difference, replaced: true } },
+      context.emit,
+    );
   }
 
   /** Gives a berth another environment; running processes keep what they have. */

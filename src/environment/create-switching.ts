@@ -237,5 +237,6 @@ export function reportOf({ record, switched }: Upped): SwitchReport {
     from: switched?.from ?? record.generation,
     to: record.generation,
     difference: switched?.difference ?? null,
+    replaced: switched?.replaced ?? false,
   };
 }

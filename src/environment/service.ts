@@ -58,6 +58,8 @@ export interface SwitchReport {
   readonly from: number;
   readonly to: number;
   readonly difference: GenerationDifference | null;
+  /** Whether it needed a new container (mode image, other ports or command), so that what ran has ended. */
+  readonly replaced: boolean;
 }
 
 export interface GenerationSummary {

@@ -37,6 +37,8 @@ export interface Switched {
   readonly from: number;
   readonly to: number;
   readonly difference: Generation['difference'];
+  /** Whether it needed a new container, so that what ran in the old one has ended. */
+  readonly replaced: boolean;
 }
 
 /**
@@ -75,7 +77,7 @@ export async function switchBerth(
     throw diskFull(error, runDirectory);
   }
   dropGenerations(runDirectory, generations.trim(name, keep, record.startedWith));
-  return { from: before.generation, to: generation.number, difference: generation.difference };
+  return { from: before.generation, to: generation.number, difference: generation.difference, replaced: false };
 }
 
 /** Makes true what is recorded, where a crash came between the record and the switch. */

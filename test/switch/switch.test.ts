@@ -1,6 +1,8 @@
 /** Switching a running berth, its history and the way back, with real packages and containers. */
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -262,6 +264,30 @@ print(os.environ["GREETING"], sqlite3.connect(":memory:").execute("select 1+1").
     await flow.service.rollback(berth.name, {}, flow.context('etc'));
     expect(await has()).toBe('no');
     expect(await berth.sh('ls -l /etc | grep magic')).toBe('');
+  });
+});
+
+describe('a change that needs a new container', () => {
+  test('goes on with the history, and says what it ended', async () => {
+    const berth = await start(configOf('', 'old'), 'replaced');
+    const { id } = await flow.service.get(berth.name);
+    berth.save(configOf('', 'new', 'command = [ "sleep" "1000" ];'));
+    const result = await berth.up();
+    expect(result).toMatchObject({ generation: 2, switched: { from: 1, to: 2, replaced: true } });
+    expect(result.id).not.toBe(id);
+    expect(await numbers(berth.name)).toEqual([2, 1]);
+  });
+
+  test('and that fails starts the old one again', async () => {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const berth = await start(configOf('', 'old'), 'again');
+    berth.save(configOf('', 'new', `ports = [ ${port} ];`));
+    await expect(berth.up()).rejects.toMatchObject({ code: 'PORT_TAKEN' });
+    server.close();
+    expect(await berth.sh('echo $GREETING')).toBe('old');
+    expect(await numbers(berth.name)).toEqual([1]);
   });
 });
 

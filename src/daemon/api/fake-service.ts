@@ -101,7 +101,7 @@ export function createFakeService(): FakeService {
     rollback: async (name, { to = 1 }) => {
       await find(name);
       const ids = { name, id: exampleBerth.id, from: 2, to: 3, of: to };
-      return { ...ids, difference: null, environmentDigest: digest, ms: 1 };
+      return { ...ids, difference: null, replaced: false, environmentDigest: digest, ms: 1 };
     },
     watch(_, { emit, signal }) {
       emit({ type: 'berth.switched', id: exampleBerth.id, name: 'web', from: 1, to: 2, added: ['jq'], removed: [] });

@@ -93,6 +93,7 @@ const switchReportSchema = z
     from: z.int(),
     to: z.int(),
     difference: differenceSchema.nullable(),
+    replaced: z.boolean(),
   })
   .openapi('SwitchReport') satisfies z.ZodType<SwitchReport>;
 
