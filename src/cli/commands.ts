@@ -99,13 +99,18 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: 'du',
-    summary: 'Tell what environments and seeds take of the store',
+    summary: 'Tell what environments, seeds and images take of the disk',
     load: async () => (await import('./commands/du.ts')).duCommand,
   },
   {
     name: 'pool',
     summary: 'Tell how many started containers wait for an environment',
     load: async () => (await import('./commands/pool.ts')).poolCommand,
+  },
+  {
+    name: 'images',
+    summary: 'See and keep the images that the registry has',
+    load: async () => (await import('./commands/images.ts')).imagesCommand,
   },
   {
     name: 'serve',

@@ -2,6 +2,7 @@
 import { BerthError, type ErrorReport } from '../core/errors.ts';
 import type { PoolStatus } from '../engine/engine.ts';
 import type { PublishedEvent } from '../core/events.ts';
+import type { ImagesUsage } from '../daemon/api/kept-images.ts';
 import type { Explanation } from '../environment/explain.ts';
 import type { BuildImageRequest, BuildImageResult } from '../environment/images.ts';
 import type {
@@ -91,6 +92,10 @@ export interface Client {
   suggestSeeds(limit: number, options?: CallOptions): Promise<SeedSuggestion[]>;
   collectGarbage(dryRun: boolean, options?: CallOptions): Promise<GarbageReport>;
   diskUsage(options?: CallOptions): Promise<DiskUsage>;
+  listImages(options?: CallOptions): Promise<ImagesUsage>;
+  /** @param reference `repository:tag`, a digest, or the beginning of one */
+  pinImage(reference: string, pinned: boolean, options?: CallOptions): Promise<{ digest: string }>;
+  removeImage(reference: string, options?: CallOptions): Promise<{ digest: string; freedBytes: number }>;
   daemon(options?: CallOptions): Promise<DaemonInfo>;
   /** Tells the daemon to leave once it has no work. */
   pool(options?: CallOptions): Promise<PoolStatus[]>;
@@ -167,6 +172,10 @@ export function createClient(transport: Transport): Client {
     },
     collectGarbage: (dryRun, options) => work('POST', '/v1/garbage-collections', { dryRun }, options),
     diskUsage: (options) => ask('GET', '/v1/disk-usage', undefined, options),
+    listImages: (options) => ask('GET', '/v1/images', undefined, options),
+    pinImage: (reference, pinned, options) => ask('POST', '/v1/images/pin', { reference, pinned }, options),
+    removeImage: (reference, options) =>
+      ask('DELETE', `/v1/images?reference=${encodeURIComponent(reference)}`, undefined, options),
     daemon: (options) => ask('GET', '/v1/daemon', undefined, options),
     async stopDaemon(options) {
       await ask('POST', '/v1/daemon/stop', undefined, options);

@@ -364,6 +364,12 @@ export const catalogue = {
     meaning: 'The bytes that came for a blob do not have its digest.',
     hint: 'Send it again; check what lies between, such as a proxy.',
   },
+  BLOB_STORE_UNREACHABLE: {
+    ...upstream,
+    exitCode: 69,
+    meaning: 'The S3-compatible store that holds the blobs of images did not do what it was asked for.',
+    hint: 'Check the settings registry.s3.*, the bucket, and whether the store answers.',
+  },
   BLOBS_FULL: {
     ...system,
     retryable: true,

@@ -17,8 +17,20 @@ const open = new Set(['/healthz', '/readyz']);
 export function authenticated(fetch: Fetch, policy: AuthenticationPolicy): Fetch {
   return (request) => {
     const refusal = refusalOf(request, policy);
-    return refusal ? Response.json({ error: refusal.report() }, { status: 401 }) : fetch(request);
+    return refusal ? answer(request, refusal) : fetch(request);
   };
+}
+
+/** Clients of registries ask for a user and password when they are told to, and show errors of their own form. */
+function answer(request: Request, refusal: BerthError): Response {
+  const { pathname } = new URL(request.url);
+  if (pathname !== '/v2' && !pathname.startsWith('/v2/')) {
+    return Response.json({ error: refusal.report() }, { status: 401 });
+  }
+  return Response.json(
+    { errors: [{ code: 'UNAUTHORIZED', message: refusal.message }] },
+    { status: 401, headers: { 'WWW-Authenticate': 'Basic realm="Berth"' } },
+  );
 }
 
 function refusalOf(request: Request, policy: AuthenticationPolicy): BerthError | undefined {

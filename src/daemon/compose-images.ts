@@ -8,6 +8,7 @@ import { createImageStep, type ImageStep } from '../environment/image-step.ts';
 import type { WorkContext } from '../environment/service.ts';
 import type { Nix } from '../nix/nix.ts';
 import { physicalPath, physicalStoreDirectory } from '../nix/store.ts';
+import type { BlobStore } from '../oci/blobs/blob-store.ts';
 import { diskBlobs } from '../oci/blobs/disk-blobs.ts';
 import { Compressor } from '../oci/layer/compressor.ts';
 import { diskLayerCache } from '../oci/layer/layer-cache.ts';
@@ -27,11 +28,15 @@ export interface ImageParts {
   readonly sources: Readonly<Record<LockedSource['kind'], Source>>;
   /** The host's own static busybox, for images of sources that have none. */
   readonly busybox: string;
+  /** Where packed layers are kept. Default: the disk. */
+  readonly blobs?: BlobStore;
 }
 
-export function composeImages(settings: Settings, { nix, records, sources, busybox }: ImageParts): ComposedImages {
+export function composeImages(
+  settings: Settings,
+  { nix, records, sources, busybox, blobs = diskBlobs(settings.home) }: ImageParts,
+): ComposedImages {
   const compressor = new Compressor();
-  const blobs = diskBlobs(settings.home);
   const writer = createLayerWriter({
     physicalStore: physicalStoreDirectory(nix.store),
     cache: diskLayerCache(join(settings.home, 'layers')),

@@ -40,8 +40,10 @@ import { createDebianSource } from '../sources/debian/source.ts';
 import { nixStorePaths } from '../sources/debian/store-paths.ts';
 import { createNixpkgsSource, officialCache } from '../sources/nixpkgs/source.ts';
 import type { LockedSource, Source } from '../sources/source.ts';
+import type { Images } from '../registry/disk/images.ts';
 import type { ApiDependencies } from './api/api.ts';
 import { composeNixCache } from './compose-nix-cache.ts';
+import { composeRegistry } from './compose-registry.ts';
 import { composeRegistryClient } from './compose-registry-client.ts';
 import { composeImages } from './compose-images.ts';
 import { parseReference } from '../oci/remote/reference.ts';
@@ -57,6 +59,7 @@ export interface Composition {
   readonly ready: ReadyService;
   readonly storage: StorageService;
   readonly images: ImageService;
+  readonly keptImages: Images;
   /** What is served beside the API, by the path that it lies below. */
   readonly protocols: NonNullable<ApiDependencies['protocols']>;
   readonly builder: Builder;
@@ -68,7 +71,7 @@ export interface Composition {
 /** How often it is written down which environments were used. */
 const flushMs = 60_000;
 
-export async function compose(settings: Settings, bus: EventBus): Promise<Composition> {
+export async function compose(settings: Settings, bus: EventBus, beginWork?: () => () => void): Promise<Composition> {
   const nix = composeNix(settings);
   const database = openStateDatabase(join(settings.home, 'state.db'));
   const records = createEnvironmentRecords(database);
@@ -113,11 +116,14 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
   const generations = createGenerations(database);
   const loopback = createLoopbackRegistry();
   const engines = composeEngines(settings, nix.store, bus, loopback);
+  const registry = composeRegistry(settings, bus, beginWork ? { beginWork } : {});
   const imageParts = composeImages(settings, {
     nix,
     records: createImageRecords(database),
     sources,
     busybox: findBusybox(),
+    // Layers are read here again and again, so they stay on this disk where the registry's blobs are elsewhere.
+    ...(settings['registry.storage'] === 'disk' ? { blobs: registry.blobs } : {}),
   });
   const berths = createBerths({
     records: createBerthRecords(database),
@@ -224,7 +230,8 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
     ready: service.ready,
     storage,
     images,
-    protocols: { '/nix-cache': composeNixCache(settings, nix) },
+    protocols: { '/nix-cache': composeNixCache(settings, nix), '/v2': registry },
+    keptImages: registry.images,
     builder,
     // A build that was taken up after a crash has nobody who waits for it.
     needed: async () => builder.statistics().running > 0 || berthsRun(),
@@ -235,6 +242,7 @@ export async function compose(settings: Settings, bus: EventBus): Promise<Compos
       await loopback.close();
       await imageParts.close();
       await nixAccess.close();
+      await registry.close();
       await nix.close();
       records.flush();
       database.close();

@@ -68,7 +68,16 @@ export async function startDaemon({ settings, managed, waitForLockMs = 0 }: Daem
     const history = createEventHistory(bus);
     const metrics = createMetrics(bus, activity);
     const shutdown = new AbortController();
-    const { service, ready, storage, images, protocols, needed, close: closeService } = await compose(settings, bus);
+    const {
+      service,
+      ready,
+      storage,
+      images,
+      keptImages,
+      protocols,
+      needed,
+      close: closeService,
+    } = await compose(settings, bus, () => activity.begin());
     closers.push(closeService);
 
     let stopping = false;
@@ -104,6 +113,7 @@ export async function startDaemon({ settings, managed, waitForLockMs = 0 }: Daem
       service,
       storage,
       images,
+      keptImages,
       protocols,
       bus,
       activity,

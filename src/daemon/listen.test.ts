@@ -31,6 +31,7 @@ function setUp() {
     service,
     storage: {} as never,
     images: {} as never,
+    keptImages: {} as never,
     bus,
     activity,
     history: createEventHistory(bus),

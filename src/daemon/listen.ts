@@ -3,12 +3,15 @@ import { chmod, mkdir, readFile, rm, stat } from 'node:fs/promises';
 import { createServer as createHttpServer, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { dirname } from 'node:path';
-import { getRequestListener } from '@hono/node-server';
 import { BerthError } from '../core/errors.ts';
 import { isErrno } from '../core/files.ts';
+import { nodeListener } from '../registry/node-listener.ts';
 import type { Settings } from './settings.ts';
 
 export type Fetch = (request: Request) => Response | Promise<Response>;
+
+/** A push of a large layer takes as long as it takes; the registry notices clients that fall silent. */
+const timeouts = { requestTimeout: 0 };
 
 export interface Listener {
   /** Where it listens, for people. */
@@ -33,7 +36,7 @@ export async function listenOnSocket(path: string, fetch: Fetch): Promise<Listen
   }
   await chmod(folder, 0o700);
   await rm(path, { force: true });
-  const server = createHttpServer(listenerOf(fetch));
+  const server = createHttpServer(timeouts, nodeListener(fetch));
   await started(server, () => server.listen(path), path);
   await chmod(path, 0o600);
   return { address: path, close: (graceMs) => closeServer(server, graceMs) };
@@ -61,7 +64,8 @@ export async function listenOnTcp(settings: TcpSettings & { listen: string }, fe
         : `Without a token or client certificates, everyone who reaches ${settings.listen} could run containers here.`,
     );
   }
-  const server = tls ? createHttpsServer(tls, listenerOf(fetch)) : createHttpServer(listenerOf(fetch));
+  const listener = nodeListener(fetch);
+  const server = tls ? createHttpsServer({ ...tls, ...timeouts }, listener) : createHttpServer(timeouts, listener);
   await started(server, () => server.listen(port, host), settings.listen);
   const bound = server.address();
   const boundPort = typeof bound === 'object' && bound ? bound.port : port;
@@ -74,7 +78,7 @@ export async function listenOnTcp(settings: TcpSettings & { listen: string }, fe
 
 /** Serves on a free port of loopback, for what every user of this host may ask. */
 export async function listenOnLoopback(fetch: Fetch): Promise<Listener> {
-  const server = createHttpServer(listenerOf(fetch));
+  const server = createHttpServer(nodeListener(fetch));
   await started(server, () => server.listen(0, '127.0.0.1'), '127.0.0.1:0');
   const bound = server.address();
   const port = typeof bound === 'object' && bound ? bound.port : 0;
@@ -94,11 +98,6 @@ export function parseAddress(address: string): { host: string; port: number } {
 /** @returns whether the host is this machine's loopback, by name or number */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
-}
-
-function listenerOf(fetch: Fetch) {
-  const listener = getRequestListener(fetch, { overrideGlobalObjects: false });
-  return (...args: Parameters<typeof listener>): void => void listener(...args);
 }
 
 async function readTls(settings: TcpSettings) {

@@ -11,6 +11,8 @@ export interface BlobBody {
   readonly range: BlobRange;
   /** To be called now and then while bytes flow. */
   readonly onProgress: () => void;
+  /** To be called when no more will be sent. */
+  readonly onEnd: () => void;
 }
 
 const bodies = new WeakMap<Response, BlobBody>();
@@ -24,6 +26,7 @@ export interface BlobResponseOptions {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly onProgress: () => void;
+  readonly onEnd: () => void;
   readonly signal: AbortSignal;
 }
 
@@ -34,28 +37,35 @@ export function blobResponse(
   blobs: BlobStore,
   digest: BlobDigest,
   range: BlobRange,
-  { status, headers, onProgress, signal }: BlobResponseOptions,
+  { status, headers, onProgress, onEnd, signal }: BlobResponseOptions,
 ): Response {
   let reading: AsyncIterator<Uint8Array> | undefined;
   let sinceProgress = 0;
   const stream = new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
-        reading ??= blobs.read(digest, { range, signal })[Symbol.asyncIterator]();
-        const next = await reading.next();
-        if (next.done === true) {
-          controller.close();
-          return;
+        try {
+          reading ??= blobs.read(digest, { range, signal })[Symbol.asyncIterator]();
+          const next = await reading.next();
+          if (next.done === true) {
+            controller.close();
+            onEnd();
+            return;
+          }
+          const { value } = next;
+          sinceProgress += value.length;
+          if (sinceProgress >= progressBytes) {
+            sinceProgress = 0;
+            onProgress();
+          }
+          controller.enqueue(value);
+        } catch (error) {
+          onEnd();
+          throw error;
         }
-        const { value } = next;
-        sinceProgress += value.length;
-        if (sinceProgress >= progressBytes) {
-          sinceProgress = 0;
-          onProgress();
-        }
-        controller.enqueue(value);
       },
       async cancel() {
+        onEnd();
         await reading?.return?.();
       },
     },
@@ -63,6 +73,6 @@ export function blobResponse(
     { highWaterMark: 0 },
   );
   const response = new Response(stream, { status, headers });
-  bodies.set(response, { file: blobs.file?.(digest), range, onProgress });
+  bodies.set(response, { file: blobs.file?.(digest), range, onProgress, onEnd });
   return response;
 }

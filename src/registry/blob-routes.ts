@@ -80,6 +80,7 @@ async function sendBlob(
       ...(range ? { 'Content-Range': `bytes ${part.start}-${part.start + part.length - 1}/${size}` } : {}),
     },
     onProgress: renew,
+    onEnd: context.beginWork(),
     signal: request.signal,
   });
 }

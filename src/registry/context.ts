@@ -29,6 +29,8 @@ export interface RegistryContext {
   readonly storedName: (repository: string) => string;
   /** Answers pulls of blobs by a redirect to where the store of blobs has them, where it can. */
   readonly redirectSeconds: number | null;
+  /** Says that something is under way. @returns says that it has ended */
+  readonly beginWork: () => () => void;
   /** Milliseconds without a byte after which a client that sends counts as gone. */
   readonly idleMs: number;
 }

@@ -19,7 +19,7 @@ export async function handleManifest(
   repository: string,
   text: string,
 ): Promise<Response> {
-  const reference = parseReference(text);
+  const reference = call.request.method === 'PUT' ? parseReference(text) : soughtReference(repository, text);
   switch (call.request.method) {
     case 'GET':
     case 'HEAD':
@@ -33,6 +33,16 @@ export async function handleManifest(
       return deleteManifest(context, repository, reference);
     default:
       throw new Refusal('UNSUPPORTED', `A manifest takes no ${call.request.method}.`, { status: 405 });
+  }
+}
+
+/** What can't be the name of a manifest is not there. */
+function soughtReference(repository: string, text: string): Reference {
+  try {
+    return parseReference(text);
+  } catch (error) {
+    if (!(error instanceof Refusal) || error.code !== 'MANIFEST_INVALID') throw error;
+    throw new Refusal('MANIFEST_UNKNOWN', `The repository ${repository} has no \`${text}\`: ${error.message}`);
   }
 }
 

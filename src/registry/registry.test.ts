@@ -59,6 +59,7 @@ describe('pull', () => {
       ['GET', '/v2/Upper/tags/list', 400, 'NAME_INVALID'],
       ['GET', '/v2/there/blobs/sha256:short', 400, 'DIGEST_INVALID'],
       ['GET', '/v2/there/blobs/uploads/none', 404, 'BLOB_UPLOAD_UNKNOWN'],
+      ['GET', '/v2/there/manifests/.not-a-tag', 404, 'MANIFEST_UNKNOWN'],
       ['DELETE', '/v2/there/manifests/other', 404, 'MANIFEST_UNKNOWN'],
       ['POST', '/v2/there/manifests/latest', 405, 'UNSUPPORTED'],
       ['GET', '/v2/there/nothing', 404, 'UNSUPPORTED'],

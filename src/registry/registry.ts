@@ -39,6 +39,8 @@ export interface RegistryOptions {
   readonly idleMs?: number;
   /** How long an upload that rests can be resumed. Default a day. */
   readonly keepUploadsMs?: number;
+  /** Told when work begins; what it returns is called when that has ended. */
+  readonly beginWork?: () => () => void;
   readonly emit?: Emit;
   /** Told of failures that are the registry's own, with their cause. */
   readonly onError?: (error: unknown) => void;
@@ -89,10 +91,12 @@ export function createRegistry(options: RegistryOptions): Registry {
     storedName: options.storedName ?? ((repository) => repository),
     redirectSeconds: options.redirectSeconds ?? null,
     idleMs: options.idleMs ?? minute,
+    beginWork: options.beginWork ?? (() => () => undefined),
   };
 
   return {
     async fetch(request) {
+      const end = context.beginWork();
       try {
         const url = new URL(request.url);
         const target = parsePath(url.pathname);
@@ -103,6 +107,8 @@ export function createRegistry(options: RegistryOptions): Registry {
         const refusal = refusalOf(error);
         if (refusal.status === 500) options.onError?.(error);
         return refusal.response();
+      } finally {
+        end();
       }
     },
     putImage: (repository, tag, image, putOptions) =>

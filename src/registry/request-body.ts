@@ -15,9 +15,11 @@ export function setDirectBody(request: Request, incoming: Readable): void {
  * @throws Refusal UNKNOWN with status 408, or BerthError CANCELLED when the client has gone
  */
 export async function* bodyOf(request: Request, idleMs: number): AsyncGenerator<Uint8Array> {
-  const source: AsyncIterable<Uint8Array> | null = direct.get(request) ?? request.body;
-  if (!source) return;
-  const pieces = source[Symbol.asyncIterator]();
+  const incoming = direct.get(request);
+  // Not destroyed when it is left early: the answer that tells why goes over the same connection.
+  const pieces: AsyncIterator<Uint8Array> | undefined =
+    incoming?.iterator({ destroyOnReturn: false }) ?? request.body?.[Symbol.asyncIterator]();
+  if (!pieces) return;
   let ended = false;
   try {
     for (;;) {

@@ -43,6 +43,7 @@ const behindPorts: Record<string, readonly string[]> = {
   commander: ['cli'],
   libsql: ['nix', 'environment', 'registry', 'builder'],
   'prom-client': ['daemon'],
+  s3mini: ['oci/blobs'],
   '@peculiar/x509': ['libraries'],
 };
 

@@ -30,6 +30,7 @@ function setUp({ managed = true } = {}) {
     service,
     storage: {} as StorageService,
     images: {} as ImageService,
+    keptImages: {} as never,
     bus,
     activity,
     history: createEventHistory(bus, 3),

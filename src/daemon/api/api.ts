@@ -8,6 +8,7 @@ import { version } from '../../core/version.ts';
 import type { BerthService } from '../../environment/service.ts';
 import type { ImageService } from '../../environment/images.ts';
 import type { StorageService } from '../../environment/storage.ts';
+import type { Images } from '../../registry/disk/images.ts';
 import type { EventHistory } from '../event-history.ts';
 import type { Metrics } from '../metrics.ts';
 import { addBerths } from './berths.ts';
@@ -18,6 +19,7 @@ import { addGenerations } from './generations.ts';
 import { addHealth } from './health.ts';
 import { errorResponse, type OperationHost } from './operation.ts';
 import { addImages } from './images.ts';
+import { addKeptImages } from './kept-images.ts';
 import { addPackages } from './packages.ts';
 import { addPool } from './pool.ts';
 import { addStorage } from './storage.ts';
@@ -26,6 +28,8 @@ export interface ApiDependencies extends OperationHost {
   readonly service: BerthService;
   readonly storage: StorageService;
   readonly images: ImageService;
+  /** What the registry has. */
+  readonly keptImages: Images;
   readonly history: EventHistory;
   readonly metrics: Metrics;
   readonly daemon: DaemonControl;
@@ -75,6 +79,7 @@ export function createApi(dependencies: ApiDependencies): Api {
   addPackages(app, dependencies);
   addStorage(app, dependencies);
   addPool(app, dependencies);
+  addKeptImages(app, dependencies);
   addEvents(app, dependencies);
   for (const [path, protocol] of Object.entries(dependencies.protocols ?? {})) {
     app.all(`${path}/*`, (c) => protocol.fetch(c.req.raw));

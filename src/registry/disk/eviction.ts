@@ -1,5 +1,5 @@
 /**
- * Which images to let go when the disk is full. docs/decisions/0031-image-eviction.md has the reasoning.
+ * Which images to let go when the disk is full. docs/decisions/0036-image-eviction.md has the reasoning.
  *
  * An image's worth is what losing it is likely to cost: how often it was used lately times what building it again takes.
  * It is kept at the price of the bytes that only it holds. The image with the least worth for each byte goes first.
