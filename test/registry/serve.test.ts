@@ -46,7 +46,7 @@ beforeAll(async () => {
     await writer.treeLayer({ 'etc/hello': { content: 'hello\n' } }, 'gzip'),
     await writer.treeLayer({ 'etc/world': { content: 'world\n' } }, 'gzip'),
   ];
-  const image = imageOf(layers, { architecture: 'amd64', env: {}, command: ['/bin/true'] } as never);
+  const image = imageOf(layers, { architecture: 'amd64', env: {}, command: ['/bin/true'] });
   await writeOciLayout(join(folder, 'layout'), image, { tag: 'one' });
 });
 afterAll(async () => {
