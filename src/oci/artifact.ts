@@ -19,6 +19,8 @@ export interface ArtifactContent {
   readonly artifactType: string;
   readonly subject?: Descriptor;
   readonly documents: readonly Document[];
+  /** Documents that are where the artifact goes; they come first. */
+  readonly kept?: readonly Descriptor[];
   readonly annotations?: Readonly<Record<string, string>>;
   /** Default: the empty config, `{}`. */
   readonly config?: Document;
@@ -29,13 +31,13 @@ const emptyConfig = documentOf(mediaTypes.empty, {});
 
 /** @returns the artifact; the same content gives the same digest */
 export function artifactOf(content: ArtifactContent): Artifact {
-  const { annotations, artifactType, config = emptyConfig, documents, subject } = content;
+  const { annotations, artifactType, config = emptyConfig, documents, kept = [], subject } = content;
   const manifest = documentOf(mediaTypes.manifest, {
     schemaVersion: 2,
     mediaType: mediaTypes.manifest,
     artifactType,
     config: config.descriptor,
-    layers: documents.map(({ descriptor }) => descriptor),
+    layers: [...kept, ...documents.map(({ descriptor }) => descriptor)],
     // Only what identifies it: a platform or a name is not a part of what the subject is.
     ...(subject ? { subject: { mediaType: subject.mediaType, digest: subject.digest, size: subject.size } } : {}),
     ...(annotations ? { annotations } : {}),

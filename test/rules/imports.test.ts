@@ -45,6 +45,9 @@ const behindPorts: Record<string, readonly string[]> = {
   'prom-client': ['daemon'],
   s3mini: ['oci/blobs'],
   '@peculiar/x509': ['libraries'],
+  '@cyclonedx/cyclonedx-library': ['oci/attest'],
+  'packageurl-js': ['oci/attest'],
+  '@noble/ciphers': ['oci/attest'],
 };
 
 interface Import {
