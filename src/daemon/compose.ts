@@ -116,10 +116,11 @@ export async function compose(settings: Settings, bus: EventBus, beginWork?: () 
   const generations = createGenerations(database);
   const loopback = createLoopbackRegistry();
   const engines = composeEngines(settings, nix.store, bus, loopback);
+  const imageRecords = createImageRecords(database);
   const registry = composeRegistry(settings, bus, beginWork ? { beginWork } : {});
   const imageParts = composeImages(settings, {
     nix,
-    records: createImageRecords(database),
+    records: imageRecords,
     sources,
     busybox: findBusybox(),
     // Layers are read here again and again, so they stay on this disk where the registry's blobs are elsewhere.
@@ -215,6 +216,10 @@ export async function compose(settings: Settings, bus: EventBus, beginWork?: () 
       build,
       guard,
       keepDays: settings['gc.keepDays'],
+      images: imageRecords,
+      dropImage: async (digest) => {
+        for (const engine of engines) if ((await engine.available()).available) await engine.removeImage(digest);
+      },
       agingFolders: [join(settings.home, 'log/builds'), plainFolder, join(settings.home, 'debian/downloads')],
       berthsDirectory: join(settings.home, 'berths'),
       waiting: () => engines.flatMap((engine) => engine.pool?.().ids ?? []),

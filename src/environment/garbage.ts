@@ -5,7 +5,7 @@
  */
 import { lstatSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { digestOfJson } from '../core/digest.ts';
+import { type Digest, digestOfJson } from '../core/digest.ts';
 import { isErrno } from '../core/files.ts';
 import type { Nix } from '../nix/nix.ts';
 import { isStorePath, type StorePath } from '../nix/store.ts';
@@ -17,6 +17,7 @@ import type { Generations } from './generations.ts';
 import { inPhase } from './prepare.ts';
 import type { EnvironmentRecords } from './records.ts';
 import { seedRootOf } from './seeds.ts';
+import type { ImageRecords } from './image-records.ts';
 import type { WorkContext } from './service.ts';
 import { isLocked, sourceRootOf } from './source-keeper.ts';
 import type { GarbageReport } from './storage.ts';
@@ -32,6 +33,10 @@ export interface GarbageOptions {
   readonly guard: GarbageGuard;
   /** How many days an environment is kept that no berth has: the setting `gc.keepDays`. */
   readonly keepDays: number;
+  /** Records of images are dropped as environments are; blobs that no image needs are the registry's to sweep. */
+  readonly images?: Pick<ImageRecords, 'all' | 'delete'>;
+  /** Removes an image from the engines. */
+  readonly dropImage?: (digest: Digest) => Promise<void>;
   /** Folders whose files are dropped when they are older than that: logs, downloads. */
   readonly agingFolders: readonly string[];
   /** Holds a folder for each berth, and for each container that waits for one. */
@@ -52,6 +57,7 @@ interface Plan {
   readonly sources: readonly ReturnType<StorageRecords['sources']>[number][];
   /** Names of Berth's roots that are dropped. */
   readonly roots: readonly string[];
+  readonly images: readonly { readonly key: Digest; readonly digest: Digest }[];
   readonly traces: number;
   readonly tracesBefore: number;
   readonly files: readonly { readonly path: string; readonly bytes: number }[];
@@ -107,6 +113,9 @@ export function createGarbageCollector(options: GarbageOptions) {
         .map(({ key, environment }) => ({ key, digest: environment.digest })),
       sources: sources.filter((source) => !keptSources.includes(source)),
       roots: rootNames.filter((name) => /^(environment|building|seed|source)-/.test(name) && !needed.has(name)),
+      images: (options.images?.all() ?? []).flatMap(({ key, record: { digest }, usedAt }) =>
+        usedAt > before || berths.some(({ spec }) => spec.image === digest) ? [] : [{ key, digest }],
+      ),
       traces: storage.staleTraces(before),
       tracesBefore: before,
       files: [
@@ -122,6 +131,7 @@ export function createGarbageCollector(options: GarbageOptions) {
   function forget(planned: Plan): void {
     for (const { key } of planned.environments) records.forgetEnvironment(key);
     for (const { locked } of planned.sources) storage.deleteSource(locked);
+    for (const { key } of planned.images) options.images?.delete(key);
     storage.deleteStaleTraces(planned.tracesBefore);
     for (const name of planned.roots) rmSync(join(nix.roots.folder, name), { force: true });
     for (const { path } of planned.files) rmSync(path, { recursive: true, force: true });
@@ -190,6 +200,7 @@ export function createGarbageCollector(options: GarbageOptions) {
           const names = readRootNames(nix.roots.folder);
           const planned = plan(names);
           forget(planned);
+          for (const { digest } of planned.images) await options.dropImage?.(digest);
           return report(planned, false, await sweep(begun, context));
         }, context.signal);
       });
