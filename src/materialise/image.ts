@@ -47,8 +47,13 @@ export interface ImageMakerOptions {
 /** Docker takes at most 125, and other layers may be put above an image. */
 export const maxLayers = 100;
 const ownLayers = 2;
-/** How many layers are written at once: one is read and hashed while another waits for the disk. */
-const layersAtOnce = 3;
+/**
+ * How many layers are written at once: one is read and hashed while another waits for the disk. Packing uses all cores by
+ * itself, and each layer under way takes memory: see bench/image-memory.ts.
+ */
+export function layersAtOnce(compression: Compression): number {
+  return compression === 'none' ? 3 : 2;
+}
 /** Raised when the same environment gives other bytes for a reason that nothing else in the key says. */
 const imageFormat = 1;
 
@@ -104,7 +109,7 @@ export async function imageOfEnvironment(
   const sizeOf = (paths: readonly string[]) => paths.reduce((sum, path) => sum + (sizes.get(path) ?? 0), 0);
   const total = sizeOf(content.paths);
   let done = 0;
-  const middle = await inTurn(layersAtOnce, closureLayers, async (paths) => {
+  const middle = await inTurn(layersAtOnce(settings.compression), closureLayers, async (paths) => {
     const layer = await writer.storeLayer(paths, settings.compression, signal);
     done += sizeOf(paths);
     emit({ type: 'progress', phase: 'materialise', unit: 'bytes', done, total });

@@ -1,8 +1,10 @@
 /** The minimal image from the real busybox: small, the same each time, complete. */
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { appletsOf } from '../../src/engine/minimal-image/applets.ts';
 import { describeMinimalImage, makeEntries, unpackShared } from '../../src/engine/minimal-image/minimal-image.ts';
 import { nativeDirectory } from '../support/native-directory.ts';
 
@@ -56,4 +58,10 @@ test('refuses a busybox that is not static', async () => {
   const script = join(directory, 'busybox');
   writeFileSync(script, '#!/bin/sh\n', { mode: 0o755 });
   await expect(describeMinimalImage({ ...options, busybox: script })).rejects.toMatchObject({ code: 'TOOL_MISSING' });
+});
+
+test('reads the applets of a busybox as it tells them itself', () => {
+  const told = execFileSync('busybox', ['--list'], { encoding: 'utf8' }).trim().split('\n');
+  expect(appletsOf(readFileSync('/usr/bin/busybox'))).toEqual(told);
+  expect(() => appletsOf(Buffer.from('no busybox'))).toThrow('no busybox');
 });
