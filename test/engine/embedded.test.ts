@@ -36,7 +36,6 @@ for (const runtime of ['crun', 'runc']) {
         engine: open(),
         directory: join(directory, `${runtime}-berths`),
         reopen: open,
-        withoutImages: 'not built yet',
       }),
     );
   } else {

@@ -41,6 +41,7 @@ const behindPorts: Record<string, readonly string[]> = {
   hono: ['daemon', 'registry'],
   '@hono/node-server': ['daemon', 'registry'],
   commander: ['cli'],
+  fzstd: ['oci'],
   libsql: ['nix', 'environment', 'registry', 'builder'],
   'prom-client': ['daemon'],
   s3mini: ['oci/blobs'],

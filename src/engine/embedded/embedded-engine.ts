@@ -11,8 +11,20 @@ import { sleep } from '../../core/clock.ts';
 import type { Digest } from '../../core/digest.ts';
 import { BerthError } from '../../core/errors.ts';
 import { isErrno } from '../../core/files.ts';
+import type { Image } from '../../oci/image.ts';
+import type { ImageConfig } from '../../oci/model.ts';
 import { beginCommand, pingAgent, stopThroughAgent } from '../agent/agent-client.ts';
-import type { BerthSpec, BerthState, Engine, LateBinding, Limits, Mount } from '../engine.ts';
+import type {
+  BerthSpec,
+  BerthState,
+  Engine,
+  ImageUsage,
+  LateBinding,
+  Limits,
+  LoadContext,
+  LoadedImage,
+  Mount,
+} from '../engine.ts';
 import {
   describeMinimalImage,
   makeEntries,
@@ -28,6 +40,8 @@ import { createPortForwards } from '../port-forward.ts';
 import { agentSocket, prepareRunDirectory, readExitCode, waitForAgent, writeCommand } from '../run-directory.ts';
 import { wholeMounts } from '../selected-mount.ts';
 import { type Cgroups, findCgroups } from './cgroups.ts';
+import { imageStore, type ImageStore } from './images/image-store.ts';
+import { hasOverlayRoot, inOverlay, makeOverlayFolders } from './images/overlay.ts';
 import { ociConfig } from './oci-config.ts';
 import { removeTree } from './remove-tree.ts';
 import { findRuntime, type FoundRuntime } from './find-runtime.ts';
@@ -59,6 +73,7 @@ class EmbeddedEngine implements Engine {
   readonly #options: EmbeddedEngineOptions;
   readonly #cgroups: Cgroups;
   readonly #ports = createPortForwards();
+  readonly #images: ImageStore;
   readonly #mounts: MountHelper;
   readonly lateBinding: LateBinding;
   #image: Promise<{ image: MinimalImage; shared: string }> | undefined;
@@ -67,6 +82,11 @@ class EmbeddedEngine implements Engine {
   constructor(options: EmbeddedEngineOptions) {
     this.#options = options;
     this.#cgroups = findCgroups(options.cgroupParent === undefined ? {} : { parent: options.cgroupParent });
+    this.#images = imageStore({
+      directory: join(options.stateDirectory, 'images'),
+      berths: join(options.stateDirectory, 'berths'),
+      asRoot: isRoot(),
+    });
     this.#mounts = createMountHelper(
       join(options.nativeDirectory, 'berth-bind'),
       join(options.stateDirectory, 'closures'),
@@ -131,7 +151,10 @@ class EmbeddedEngine implements Engine {
     await this.#ports.close(id);
     await this.#kill(id);
     await this.#clearRun(id);
+    const fromImage = this.#images.layersOf(this.#berth(id)) !== undefined;
     await removeTree(this.#berth(id));
+    // It may have been the last that used a layer.
+    if (fromImage) await this.#images.sweep();
   }
 
   async inspect(id: string): Promise<BerthState> {
@@ -206,24 +229,29 @@ class EmbeddedEngine implements Engine {
     return this.#ports.open({ ...spec, ports });
   }
 
-  loadImage(): ReturnType<Engine['loadImage']> {
-    return Promise.reject(new BerthError('MODE_UNSUPPORTED', 'Engine embedded takes no images yet.'));
+  loadImage(image: Image, context: LoadContext): Promise<LoadedImage> {
+    return this.#images.load(image, context);
   }
 
-  hasImage(): Promise<boolean> {
-    return Promise.resolve(false);
+  hasImage(digest: Digest): Promise<boolean> {
+    return Promise.resolve(this.#images.find(digest) !== undefined);
   }
 
-  removeImage(): Promise<void> {
-    return Promise.resolve();
+  removeImage(digest: Digest): Promise<void> {
+    return this.#images.remove(digest);
   }
 
-  images(): ReturnType<Engine['images']> {
-    return Promise.resolve([]);
+  images(): Promise<Digest[]> {
+    return Promise.resolve(this.#images.all().map((record) => record.digest));
   }
 
-  imageConfig(digest: Digest): ReturnType<Engine['imageConfig']> {
-    return Promise.reject(imageMissing(digest));
+  imageConfig(digest: Digest): Promise<ImageConfig> {
+    const record = this.#images.find(digest);
+    return record ? Promise.resolve(record.config) : Promise.reject(imageMissing(digest));
+  }
+
+  imageUsage(): Promise<ImageUsage[]> {
+    return Promise.resolve(this.#images.usage());
   }
 
   #berth(id: string): string {
@@ -280,8 +308,13 @@ class EmbeddedEngine implements Engine {
     const { image } = await this.#prepareImage();
     const berth = this.#berth(spec.id);
     try {
-      mkdirSync(join(berth, 'rootfs'), { recursive: true });
-      makeEntries(image.skeleton, join(berth, 'rootfs'));
+      if (spec.image === null) {
+        mkdirSync(join(berth, 'rootfs'), { recursive: true });
+        makeEntries(image.skeleton, join(berth, 'rootfs'));
+      } else {
+        this.#images.attach(spec.image, berth);
+        makeOverlayFolders(berth);
+      }
       await this.#run(runtime, spec, signal);
     } catch (error) {
       await this.remove(spec.id);
@@ -298,21 +331,25 @@ class EmbeddedEngine implements Engine {
     const resolvConf = join(berth, 'resolv.conf');
     if (spec.network === 'host') copyFileSync('/etc/resolv.conf', resolvConf);
     if (spec.network === 'bridge') writeFileSync(resolvConf, userNetworkResolvConf);
+    const layers = this.#images.layersOf(berth);
+    const user = isRoot() ? undefined : ownUser(layers !== undefined);
     const config = ociConfig({
       spec: { ...spec, mounts: wholeMounts(spec.mounts, join(berth, 'places')) },
       rootDirectory: join(berth, 'rootfs'),
       sharedDirectory: shared,
       ...(spec.network === 'none' ? {} : { resolvConf }),
       ...(runtime.groupsBy === 'runtime' && this.#cgroups.layout ? { cgroupsPath: this.#cgroups.pathOf(spec.id) } : {}),
-      ...(isRoot() ? {} : { userNamespace: { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 } }),
+      ...(user ? { userNamespace: user } : {}),
     });
     writeFileSync(join(berth, 'config.json'), JSON.stringify(config));
-    const command = startCommand(runtime, {
+    const runtimeCommand = startCommand(runtime, {
       id: spec.id,
       bundle: berth,
       pidFile: this.#pidFile(spec.id),
       stateDirectory: join(this.#options.stateDirectory, 'runtime'),
     });
+    const overlay = layers && { layerDirectory: this.#images.layerDirectory, layers, berth, asRoot: isRoot() };
+    const command = overlay ? inOverlay(overlay, runtimeCommand, this.#options.busybox) : runtimeCommand;
     const wait = waitForAgent(spec.runDirectory, this.#options.readyTimeoutMs ?? readyTimeoutMs);
     const abort = () => wait.cancel();
     signal?.addEventListener('abort', abort, { once: true });
@@ -361,9 +398,13 @@ class EmbeddedEngine implements Engine {
     try {
       const pid = numberIn(this.#pidFile(id));
       if (pid === undefined) return undefined;
+      const berth = this.#berth(id);
+      if (this.#images.layersOf(berth)) {
+        return hasOverlayRoot(pid, this.#images.layerDirectory, berth) ? pid : undefined;
+      }
       // The number may be another process's by now; the root folder is only this container's. A zombie has none.
       const root = statSync(`/proc/${pid}/root/`);
-      const own = statSync(join(this.#berth(id), 'rootfs'));
+      const own = statSync(join(berth, 'rootfs'));
       return root.ino === own.ino && root.dev === own.dev ? pid : undefined;
     } catch (error) {
       if (isErrno(error, 'ENOENT', 'ESRCH', 'EACCES')) return undefined;
@@ -390,6 +431,11 @@ class EmbeddedEngine implements Engine {
     await rm(join(this.#options.stateDirectory, 'runtime', id), { recursive: true, force: true });
     await rm(this.#pidFile(id), { force: true });
   }
+}
+
+/** The ids that become root's in a user namespace: those of the namespace around it, where an overlay has one already. */
+function ownUser(inOverlay: boolean): { uid: number; gid: number } {
+  return inOverlay ? { uid: 0, gid: 0 } : { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
 }
 
 function hasBundle(berth: string): boolean {

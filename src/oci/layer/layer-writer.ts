@@ -121,8 +121,10 @@ export function createLayerWriter(options: LayerWriterOptions): LayerWriter {
       storeEntries(physicalStore, paths, signal);
 
   return {
-    storeLayer: async (paths, compression, signal) =>
-      layer(layerKey(paths, compression), storeContent(paths), compression, compression !== 'none', signal),
+    storeLayer: async (paths, compression, signal) => ({
+      ...(await layer(layerKey(paths, compression), storeContent(paths), compression, compression !== 'none', signal)),
+      fromStore: { physicalStore, paths },
+    }),
     treeLayer: async (tree, compression, signal) => {
       const entries = treeEntries(tree);
       const made = await layer(treeKey(entries, compression), () => entries, compression, true, signal);
@@ -132,7 +134,9 @@ export function createLayerWriter(options: LayerWriterOptions): LayerWriter {
       return made;
     },
     remembered: (record, content) =>
-      layerOf(record, 'paths' in content ? storeContent(content.paths) : () => entriesOf(content.tree)),
+      'paths' in content
+        ? { ...layerOf(record, storeContent(content.paths)), fromStore: { physicalStore, paths: content.paths } }
+        : layerOf(record, () => entriesOf(content.tree)),
     get written() {
       return written;
     },

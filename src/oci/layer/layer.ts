@@ -16,6 +16,11 @@ export interface Layer {
   /** Bytes of the tar before it is packed; null where it is not known, as of a layer that lies packed in a registry. */
   readonly tarSize: number | null;
   /**
+   * Set where the layer holds nothing but store paths of a store of this host: whoever unpacks it can take them from
+   * there. They have the modes, owners and times that the tar gives them.
+   */
+  readonly fromStore?: { readonly physicalStore: string; readonly paths: readonly string[] };
+  /**
    * The layer's blob. It need not lie anywhere: it may be written anew from the store as it is read.
    * @throws BerthError LAYER_UNREADABLE
    */
