@@ -65,14 +65,13 @@ export function imageStore({ directory, berths, asRoot }: ImageStoreOptions): Im
     return record && isWhole(record) ? record : undefined;
   };
 
-  function sweep(): Promise<void> {
-    const used = new Set([
+  const used = () =>
+    new Set([
       ...records.all().flatMap(namesOf),
       ...berthsIn(berths).flatMap((berth) => layersOfBerth(join(berths, berth)) ?? []),
       ...[...coming.values()].flat(),
     ]);
-    return layers.sweep((name) => used.has(name));
-  }
+  const sweep = () => layers.sweep(used);
 
   async function unpackAll(image: Image, { emit, signal }: LoadContext) {
     const total = image.layers.reduce((sum, { descriptor }) => sum + descriptor.size, 0);

@@ -30,8 +30,8 @@ export interface LayerStore {
    * @returns whether it had to be
    */
   ensure(layer: Layer, options: UnpackOptions): Promise<boolean>;
-  /** Removes all layers but those that `isUsed` tells by their names, and what a crash left of others. */
-  sweep(isUsed: (name: string) => boolean): Promise<void>;
+  /** Removes all layers but those of these names, asked for when it comes to that, and what a crash left of others. */
+  sweep(used: () => ReadonlySet<string>): Promise<void>;
 }
 
 /**
@@ -48,6 +48,8 @@ export function layerStore(directory: string): LayerStore {
   const flights = new SingleFlight<string, boolean>();
   /** Folders that this process is filling, which are no leftovers. */
   const filling = new Set<string>();
+  /** Work that was cancelled and still removes what it made. */
+  const stopping = new Set<Promise<void>>();
 
   const find = (name: string) => {
     try {
@@ -69,7 +71,7 @@ export function layerStore(directory: string): LayerStore {
       await chmod(files, 0o755);
       const linked = layer.fromStore !== undefined && (await linkLayer(layer.fromStore, files, options.signal));
       if (linked) options.onBytes?.(layer.descriptor.size);
-      const bytes = linked ? layer.tarSize : await unpackLayer(layer, files, options);
+      const bytes = (linked ? layer.tarSize : undefined) ?? (await unpackLayer(layer, files, options));
       const known: UnpackedLayer = { diffId: layer.diffId, bytes, linked };
       await writeFile(join(temporary, 'layer.json'), JSON.stringify(known));
       await rename(temporary, join(directory, layerName(layer.diffId)));
@@ -91,18 +93,27 @@ export function layerStore(directory: string): LayerStore {
         name,
         async (signal) => {
           if (existsSync(join(directory, name))) return false;
-          await unpack(layer, { ...options, signal });
+          const work = unpack(layer, { ...options, signal });
+          const stop = () => {
+            const stopped = work.catch(() => undefined).finally(() => stopping.delete(stopped));
+            stopping.add(stopped);
+          };
+          signal.addEventListener('abort', stop, { once: true });
+          await work;
+          signal.removeEventListener('abort', stop);
           return true;
         },
         options.signal,
       );
       return value && !joined;
     },
-    async sweep(isUsed) {
+    async sweep(used) {
+      await Promise.all(stopping);
+      const names = used();
       mkdirSync(directory, { recursive: true, mode: 0o700 });
       const unused = readdirSync(directory).flatMap((name) => {
         const path = join(directory, name);
-        if (filling.has(path) || (!name.startsWith(temporaryPrefix) && isUsed(name))) return [];
+        if (filling.has(path) || (!name.startsWith(temporaryPrefix) && names.has(name))) return [];
         if (name.startsWith(temporaryPrefix)) return path;
         // At once, so that no image that is brought in meanwhile counts on it.
         const gone = join(directory, `${temporaryPrefix}gone-${name}`);
