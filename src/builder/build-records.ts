@@ -30,6 +30,8 @@ export interface BuildRecords {
   find(id: string): BuildRecord | undefined;
   /** The newest first. */
   list(options: { readonly active: boolean; readonly limit: number }): BuildRecord[];
+  /** Those of a key that have not ended. */
+  activeOf(key: string): BuildRecord[];
   /** When a key has failed since it last succeeded, and the last error. */
   failuresOf(key: string): { readonly at: readonly number[]; readonly last: ErrorReport | null };
   /** Forgets what has ended, but for the newest. @returns the ids that were forgotten */
@@ -107,6 +109,7 @@ export function createBuildRecords(database: Database.Database): BuildRecords {
   const selectActive = database.prepare(
     `SELECT * FROM builds WHERE state IN ('queued', 'running') ORDER BY created_at DESC, rowid DESC LIMIT ?`,
   );
+  const selectActiveOf = database.prepare(`SELECT * FROM builds WHERE key = ? AND state IN ('queued', 'running')`);
   const selectEnded = database.prepare(
     `SELECT state, error, finished_at FROM builds WHERE key = ? AND state IN ('succeeded', 'failed')
      ORDER BY finished_at DESC, rowid DESC LIMIT ${failuresSeen}`,
@@ -128,6 +131,7 @@ export function createBuildRecords(database: Database.Database): BuildRecords {
       return row === undefined ? undefined : toRecord(row);
     },
     list: ({ active, limit }) => (active ? selectActive : selectAll).all(limit).map(toRecord),
+    activeOf: (key) => selectActiveOf.all(key).map(toRecord),
     failuresOf(key) {
       const rows = z
         .array(z.object({ state: z.string(), error: json, finished_at: z.int().nullable() }))

@@ -188,6 +188,7 @@ export function createBuilder(options: BuilderOptions): Builder {
       const had = leases.acquire({ key: it.record.key, buildId: it.id, owner });
       if (had.buildId === it.id) {
         it.lease = had;
+        for (const left of records.activeOf(had.key)) if (!active.has(left.id)) abandon(left);
         return undefined;
       }
       const isActive = () => leases.of(had.key)?.buildId === had.buildId;
@@ -201,6 +202,12 @@ export function createBuilder(options: BuilderOptions): Builder {
       if (other?.state === 'failed' && other.error) throw BerthError.fromReport(other.error);
       // Its daemon was killed, or it was cancelled there: done here.
     }
+  }
+
+  /** Says of a build whose daemon was killed that it has ended; another is made instead, or none can be. */
+  function abandon(record: BuildRecord): void {
+    const error = new BerthError('CANCELLED', 'The daemon was killed during the build.').report();
+    records.save({ ...record, state: 'cancelled', error, finishedAt: now() });
   }
 
   function release(it: Active): void {
@@ -367,8 +374,7 @@ export function createBuilder(options: BuilderOptions): Builder {
         if (active.has(record.id) || leases.of(record.key)) continue;
         const job = record.resume === null ? undefined : makers.get(record.kind)?.(record.resume);
         if (!job || joinable.has(record.key)) {
-          const error = new BerthError('CANCELLED', 'The daemon was killed during the build.').report();
-          records.save({ ...record, state: 'cancelled', error, finishedAt: now() });
+          abandon(record);
           continue;
         }
         start(job, { ...record, state: 'queued' });

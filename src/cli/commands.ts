@@ -88,6 +88,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import('./commands/rollback.ts')).rollbackCommand,
   },
   {
+    name: 'builds',
+    summary: 'Tell what is built and was built, and cancel builds',
+    load: async () => (await import('./commands/builds.ts')).buildsCommand,
+  },
+  {
     name: 'seed',
     summary: 'Have packages in the store before they are needed',
     load: async () => (await import('./commands/seed.ts')).seedCommand,

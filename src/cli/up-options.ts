@@ -8,6 +8,7 @@ import type { CommonOptions, Environment } from './context.ts';
 
 export interface EnvironmentOptions extends CommonOptions {
   readonly nix?: true;
+  readonly retry?: true;
 }
 
 export interface UpOptions extends EnvironmentOptions {
@@ -23,7 +24,9 @@ export interface UpOptions extends EnvironmentOptions {
 }
 
 export function addEnvironmentOptions(command: Command): Command {
-  return command.option('--nix', 'with Nix itself, so that nix-shell works inside');
+  return command
+    .option('--nix', 'with Nix itself, so that nix-shell works inside')
+    .option('--retry', 'try even what has failed several times in a row just now');
 }
 
 export function addUpOptions(command: Command): Command {
@@ -77,6 +80,7 @@ export function environmentRequest(path: string, options: EnvironmentOptions, se
   return {
     path,
     ...(options.nix ? { withNix: true } : {}),
+    ...(options.retry ? { retry: true } : {}),
     ...(Object.keys(passEnv).length > 0 ? { passEnv } : {}),
   };
 }

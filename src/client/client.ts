@@ -29,6 +29,7 @@ import type {
   SeedSummary,
 } from '../environment/storage.ts';
 import type { PackageMatch } from '../sources/source.ts';
+import type { BuildSummary } from '../builder/builder.ts';
 import { readEvents } from './sse.ts';
 import { readAnswer, type Transport } from './transport.ts';
 
@@ -96,6 +97,10 @@ export interface Client {
   /** @param reference `repository:tag`, a digest, or the beginning of one */
   pinImage(reference: string, pinned: boolean, options?: CallOptions): Promise<{ digest: string }>;
   removeImage(reference: string, options?: CallOptions): Promise<{ digest: string; freedBytes: number }>;
+  listBuilds(active: boolean, options?: CallOptions): Promise<BuildSummary[]>;
+  getBuild(id: string, options?: CallOptions): Promise<BuildSummary>;
+  buildLog(id: string, follow: boolean, options?: CallOptions): AsyncIterable<Uint8Array>;
+  cancelBuild(id: string, options?: CallOptions): Promise<void>;
   daemon(options?: CallOptions): Promise<DaemonInfo>;
   /** Tells the daemon to leave once it has no work. */
   pool(options?: CallOptions): Promise<PoolStatus[]>;
@@ -176,6 +181,23 @@ export function createClient(transport: Transport): Client {
     pinImage: (reference, pinned, options) => ask('POST', '/v1/images/pin', { reference, pinned }, options),
     removeImage: (reference, options) =>
       ask('DELETE', `/v1/images?reference=${encodeURIComponent(reference)}`, undefined, options),
+    listBuilds: async (active, options) =>
+      (await ask<{ builds: BuildSummary[] }>('GET', `/v1/builds?active=${active}`, undefined, options)).builds,
+    getBuild: (id, options) => ask('GET', `/v1/builds/${encodeURIComponent(id)}`, undefined, options),
+    async *buildLog(id, follow, options) {
+      const path = `/v1/builds/${encodeURIComponent(id)}/log?follow=${follow}`;
+      const response = await transport({
+        method: 'GET',
+        path,
+        accept: 'application/octet-stream',
+        ...signalOf(options),
+      });
+      if (response.status !== 200) await readAnswer(response);
+      for await (const chunk of response.body) yield chunk as Uint8Array;
+    },
+    async cancelBuild(id, options) {
+      await ask('DELETE', `/v1/builds/${encodeURIComponent(id)}`, undefined, options);
+    },
     daemon: (options) => ask('GET', '/v1/daemon', undefined, options),
     async stopDaemon(options) {
       await ask('POST', '/v1/daemon/stop', undefined, options);

@@ -253,7 +253,7 @@ export const catalogue = {
     ...user,
     exitCode: 66,
     meaning: 'There is no build of that id; old ones are forgotten.',
-    hint: 'See `berth builds`.',
+    hint: 'See `berth builds list`.',
   },
   WORKER_DIED: {
     ...system,

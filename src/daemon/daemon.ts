@@ -2,6 +2,7 @@
 import { readFile, rm } from 'node:fs/promises';
 import { request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { BuilderStatistics } from '../builder/builder.ts';
 import { asBerthError, BerthError } from '../core/errors.ts';
 import { EventBus } from '../core/events.ts';
 import { writeFileAtomically } from '../core/files.ts';
@@ -66,19 +67,14 @@ export async function startDaemon({ settings, managed, waitForLockMs = 0 }: Daem
     closers.push(() => log.close());
     const activity = createActivity();
     const history = createEventHistory(bus);
-    const metrics = createMetrics(bus, activity);
+    // The builder is made later than the metrics, which hear of all that happens.
+    const building: { statistics?: () => BuilderStatistics } = {};
+    const metrics = createMetrics(bus, activity, () => building.statistics?.());
     const shutdown = new AbortController();
-    const {
-      service,
-      ready,
-      storage,
-      images,
-      keptImages,
-      protocols,
-      needed,
-      close: closeService,
-    } = await compose(settings, bus, () => activity.begin());
-    closers.push(closeService);
+    const composition = await compose(settings, bus, () => activity.begin());
+    const { service, ready, storage, images, keptImages, builder, protocols, needed } = composition;
+    closers.push(composition.close);
+    building.statistics = () => builder.statistics();
 
     let stopping = false;
     let end = (): void => undefined;
@@ -112,6 +108,7 @@ export async function startDaemon({ settings, managed, waitForLockMs = 0 }: Daem
     const api = createApi({
       service,
       storage,
+      builder,
       images,
       keptImages,
       protocols,

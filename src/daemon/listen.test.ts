@@ -30,6 +30,7 @@ function setUp() {
   const { fetch } = createApi({
     service,
     storage: {} as never,
+    builder: {} as never,
     images: {} as never,
     keptImages: {} as never,
     bus,

@@ -15,7 +15,11 @@ export interface Metrics {
 const seconds = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 1800];
 
 /** @param builder tells how busy the builder is now */
-export function createMetrics(bus: EventBus, activity: Activity, builder?: () => BuilderStatistics): Metrics {
+export function createMetrics(
+  bus: EventBus,
+  activity: Activity,
+  builder?: () => BuilderStatistics | undefined,
+): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry, prefix: 'berth_' });
   const registers = [registry];
@@ -112,7 +116,7 @@ export function createMetrics(bus: EventBus, activity: Activity, builder?: () =>
       help,
       registers,
       collect() {
-        this.set(builder?.()[of] ?? 0);
+        this.set(builder?.()?.[of] ?? 0);
       },
     });
   builderGauge('berth_builder_workers', 'Workers that there are.', 'workers');

@@ -31,8 +31,8 @@ const allowed: Record<string, readonly string[]> = {
     'registry',
     'oci',
   ],
-  client: ['daemon', 'environment', 'engine', 'sources'],
-  cli: ['client', 'daemon', 'environment', 'engine', 'sources', 'config'],
+  client: ['builder', 'daemon', 'environment', 'engine', 'sources'],
+  cli: ['builder', 'client', 'daemon', 'environment', 'engine', 'sources', 'config'],
 };
 
 /** Vendors whose types stay behind a port: package name to the only folders that may import it. */

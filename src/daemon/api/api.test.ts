@@ -1,4 +1,9 @@
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import Database from 'libsql';
 import { describe, expect, it } from 'vitest';
+import { createBuilder } from '../../builder/create-builder.ts';
 import { BerthError } from '../../core/errors.ts';
 import { EventBus, type PublishedEvent } from '../../core/events.ts';
 import { build } from '../../core/version.ts';
@@ -23,12 +28,19 @@ function setUp({ managed = true } = {}) {
   bus.subscribe((event) => events.push(event));
   const activity = createActivity();
   const service = createFakeService();
+  const builder = createBuilder({
+    database: new Database(':memory:'),
+    workers: [{ isolation: 'process', number: 1, run: () => Promise.resolve({ paths: [], built: 0 }) }],
+    directory: mkdtempSync(join(tmpdir(), 'berth-api-builds-')),
+    emitter: () => () => undefined,
+  });
   const stops: string[] = [];
   const logged: BerthError[] = [];
   let stopping = false;
   const api = createApi({
     service,
     storage: {} as StorageService,
+    builder,
     images: {} as ImageService,
     keptImages: {} as never,
     bus,
@@ -60,7 +72,7 @@ function setUp({ managed = true } = {}) {
         ...(options.signal ? { signal: options.signal } : {}),
       }),
     );
-  return { api, request, service, events, activity, stops, logged, bus };
+  return { api, request, service, builder, events, activity, stops, logged, bus };
 }
 
 /** How often each kind of event fired. */
@@ -479,3 +491,42 @@ function deferred() {
   });
   return { promise, resolve };
 }
+
+describe('builds', () => {
+  it('are listed, told with their events from the start and their log, and cancelled', async () => {
+    const { request, builder } = setUp();
+    const waiting = (context: { log(line: string): void; signal: AbortSignal }) => {
+      context.log('begun');
+      return new Promise<string>((_, reject) => {
+        context.signal.addEventListener('abort', () => reject(context.signal.reason as Error));
+      });
+    };
+    const work = builder.submit({ kind: 'test', key: 'k', title: 'k-1.0', run: waiting }, { emit: () => undefined });
+    const failed = work.catch((error: unknown) => error);
+    await expect.poll(() => builder.statistics().running).toBe(1);
+    const { builds } = (await (await request('GET', '/v1/builds?active=true')).json()) as { builds: { id: string }[] };
+    expect(builds).toMatchObject([{ key: 'k', title: 'k-1.0', state: 'running', callers: 1, tenant: 'local' }]);
+    const id = builds[0]?.id ?? '';
+    const events = await request('GET', `/v1/builds/${id}/events`);
+    expect((await request('DELETE', `/v1/builds/${id}`)).status).toBe(200);
+    expect(await failed).toMatchObject({ code: 'CANCELLED' });
+    const text = await events.text();
+    expect([...text.matchAll(/"type":"([^"]+)"/g)].map(([, type]) => type)).toEqual([
+      'build.started',
+      'log',
+      'build.finished',
+    ]);
+    const later = await request('GET', `/v1/builds/${id}/events`, undefined, { headers: { 'last-event-id': '2' } });
+    expect([...(await later.text()).matchAll(/^id: (\d+)/gm)].map(([, seq]) => seq)).toEqual(['3']);
+    expect(await (await request('GET', `/v1/builds/${id}/log?follow=true`)).text()).toBe('begun\n');
+    expect(await (await request('GET', `/v1/builds/${id}`)).json()).toMatchObject({ state: 'cancelled' });
+  });
+
+  it('that there are none of are 404', async () => {
+    const { request } = setUp();
+    for (const path of ['/v1/builds/x', '/v1/builds/x/events', '/v1/builds/x/log']) {
+      expect((await request('GET', path)).status).toBe(404);
+    }
+    expect((await request('DELETE', '/v1/builds/x')).status).toBe(404);
+  });
+});

@@ -9,9 +9,11 @@ import type { BerthService } from '../../environment/service.ts';
 import type { ImageService } from '../../environment/images.ts';
 import type { StorageService } from '../../environment/storage.ts';
 import type { Images } from '../../registry/disk/images.ts';
+import type { Builder } from '../../builder/builder.ts';
 import type { EventHistory } from '../event-history.ts';
 import type { Metrics } from '../metrics.ts';
 import { addBerths } from './berths.ts';
+import { addBuilds } from './builds.ts';
 import { addDaemon, type DaemonControl } from './daemon.ts';
 import { addEnvironments } from './environments.ts';
 import { addEvents } from './events.ts';
@@ -27,6 +29,7 @@ import { addStorage } from './storage.ts';
 export interface ApiDependencies extends OperationHost {
   readonly service: BerthService;
   readonly storage: StorageService;
+  readonly builder: Builder;
   readonly images: ImageService;
   /** What the registry has. */
   readonly keptImages: Images;
@@ -78,6 +81,7 @@ export function createApi(dependencies: ApiDependencies): Api {
   addImages(app, dependencies);
   addPackages(app, dependencies);
   addStorage(app, dependencies);
+  addBuilds(app, dependencies);
   addPool(app, dependencies);
   addKeptImages(app, dependencies);
   addEvents(app, dependencies);

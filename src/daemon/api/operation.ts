@@ -54,6 +54,8 @@ export interface Operation<Params, Query, Body, Output> {
 const statusOfCode: Partial<Record<ErrorCode, ContentfulStatusCode>> = {
   BERTH_UNKNOWN: 404,
   IMAGE_UNKNOWN: 404,
+  BUILD_UNKNOWN: 404,
+  BUILD_THROTTLED: 429,
   NAME_TAKEN: 409,
   UNAUTHORIZED: 401,
   DAEMON_RESTARTING: 503,

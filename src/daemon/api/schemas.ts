@@ -49,6 +49,10 @@ export const environmentRequestSchema = z
       .record(z.string(), z.string())
       .optional()
       .openapi({ description: "Variables that the config's evaluation may read." }),
+    retry: z
+      .boolean()
+      .optional()
+      .openapi({ description: 'Tries even what has failed several times in a row just now.' }),
   })
   .openapi('EnvironmentRequest');
 
