@@ -234,7 +234,12 @@ let
                 actual = describe file;
               };
         in
-        if builtins.isAttrs value then builtins.mapAttrs absolute value else wrong "libraries" "a set of lock files" value;
+        if value == "auto" then
+          { auto = request.directory; }
+        else if builtins.isAttrs value then
+          builtins.mapAttrs absolute value
+        else
+          wrong "libraries" "a set of lock files, or \"auto\"" value;
 
       debianPackages = builtins.filter isDebian packages;
       otherPackages = builtins.filter (package: !isDebian package) packages;

@@ -20,6 +20,8 @@ import { createGarbageCollector } from '../environment/garbage.ts';
 import { createGenerations } from '../environment/generations.ts';
 import { createImageRecords } from '../environment/image-records.ts';
 import type { ImageService } from '../environment/images.ts';
+import { createLibraryRecords } from '../environment/library-records.ts';
+import { createLibraryStep } from '../environment/library-step.ts';
 import { createNixAccess, usesNix } from '../environment/nix-access.ts';
 import { prepareHeld } from '../environment/prepare.ts';
 import { createEnvironmentRecords, environmentKey, openStateDatabase } from '../environment/records.ts';
@@ -42,6 +44,7 @@ import { createNixpkgsSource, officialCache } from '../sources/nixpkgs/source.ts
 import type { LockedSource, Source } from '../sources/source.ts';
 import type { Images } from '../registry/disk/images.ts';
 import type { ApiDependencies } from './api/api.ts';
+import { composeLibraries, downloadFolders } from './compose-libraries.ts';
 import { composeNixCache } from './compose-nix-cache.ts';
 import { composeRegistry } from './compose-registry.ts';
 import { composeRegistryClient } from './compose-registry-client.ts';
@@ -138,11 +141,14 @@ export async function compose(settings: Settings, bus: EventBus, beginWork?: () 
     refreshAgent: refreshLinks,
   });
   const nixAccess = createNixAccess(nix, join(settings.home, 'nix/c'));
+  const libraryRecords = createLibraryRecords(database);
+  const libraries = composeLibraries(settings, nix, { records: libraryRecords, guard, busybox: findBusybox() });
   const service = createService({
     findConfig,
     locks,
     evaluate,
     build,
+    libraries: createLibraryStep(libraries),
     guard,
     records,
     berths,
@@ -215,12 +221,18 @@ export async function compose(settings: Settings, bus: EventBus, beginWork?: () 
       generations,
       build,
       guard,
+      libraries: libraryRecords,
       keepDays: settings['gc.keepDays'],
       images: imageRecords,
       dropImage: async (digest) => {
         for (const engine of engines) if ((await engine.available()).available) await engine.removeImage(digest);
       },
-      agingFolders: [join(settings.home, 'log/builds'), plainFolder, join(settings.home, 'debian/downloads')],
+      agingFolders: [
+        join(settings.home, 'log/builds'),
+        plainFolder,
+        join(settings.home, 'debian/downloads'),
+        ...downloadFolders(settings),
+      ],
       berthsDirectory: join(settings.home, 'berths'),
       waiting: () => engines.flatMap((engine) => engine.pool?.().ids ?? []),
     }),

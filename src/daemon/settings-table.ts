@@ -497,6 +497,13 @@ export const settingsTable = {
     defaultText: 'none',
     meaning: 'Certificates that TCP clients must be signed by. With it, a token is not needed.',
   }),
+  'libraries.timeoutMs': setting({
+    variable: 'BERTH_LIBRARIES_TIMEOUT_MS',
+    schema: milliseconds,
+    values: timeValues,
+    default: 30 * 60_000,
+    meaning: 'How long one command of an install of libraries may take.',
+  }),
   'nixCache.compression': setting({
     variable: 'BERTH_NIX_CACHE_COMPRESSION',
     schema: z.enum(['zstd', 'none']),

@@ -23,6 +23,11 @@ export interface Mount {
   readonly readOnly: boolean;
   /** Only these entries of the source folder, by their names; the target shows nothing else. Absent: all of it. */
   readonly only?: readonly string[];
+  /**
+   * Absent: the folder itself is shown. Else it stays as it is, and what the container changes goes to `upper`; both are
+   * empty folders of one file system, made before, and kept by whoever made them.
+   */
+  readonly overlay?: { readonly upper: string; readonly work: string };
 }
 
 export interface BerthSpec {

@@ -9,6 +9,7 @@ import { isErrno } from '../core/files.ts';
 import { KeyedMutex } from '../core/keyed-mutex.ts';
 import type { BerthSpec, BerthState, Engine, Isolation, Limits, Mount } from '../engine/engine.ts';
 import type { BerthContent } from '../materialise/generation.ts';
+import { libraryMounts, makeWritableLayers, type PlacedTree } from '../materialise/library-mounts.ts';
 import { projectMounts, sharedStoreMounts, writeBerthContent } from '../materialise/shared-store.ts';
 import type { EvaluatedConfig } from '../nix/evaluated-config.ts';
 import type { Store } from '../nix/store.ts';
@@ -39,6 +40,8 @@ export interface BerthRequest {
   readonly ports: readonly PublishedPort[];
   /** Besides the store and the project. */
   readonly mounts: readonly Mount[];
+  /** Trees of libraries of programming languages. */
+  readonly libraries: readonly PlacedTree[];
   /** Besides the environment's own, and stronger. */
   readonly variables: Readonly<Record<string, string>>;
   readonly command: readonly string[] | null;
@@ -113,6 +116,10 @@ export function createBerths(options: BerthsOptions): Berths {
     return [...(image === null ? sharedStoreMounts(store, directory, closure) : projectMounts(directory)), ...mounts];
   };
 
+  /** A tree's writable layer is in the berth's own folder. */
+  const layersOf = (request: BerthRequest, id: string) =>
+    libraryMounts(store, request.libraries, join(options.directory, id));
+
   /** @returns the berth's record, of a container of the engine that waits where there is one */
   function describe(engine: Engine, request: BerthRequest, name: string): BerthRecord {
     const generation = request.ephemeral ? 1 : generations.next(name);
@@ -127,9 +134,16 @@ export function createBerths(options: BerthsOptions): Berths {
       command: request.command,
       labels: { 'berth.name': name, 'berth.environment': request.environment.digest },
     };
-    const id = engine.reserve?.(wanted)?.id ?? randomBytes(6).toString('hex');
+    // What waits can be given folders, but no writable layers over them.
+    const reserved = request.libraries.length === 0 ? engine.reserve?.(wanted)?.id : undefined;
+    const id = reserved ?? randomBytes(6).toString('hex');
     return {
-      spec: { ...wanted, id, runDirectory: join(options.directory, id, 'run') },
+      spec: {
+        ...wanted,
+        id,
+        mounts: [...wanted.mounts, ...layersOf(request, id)],
+        runDirectory: join(options.directory, id, 'run'),
+      },
       engine: engine.name,
       path: request.path,
       directory: request.directory,
@@ -182,6 +196,7 @@ export function createBerths(options: BerthsOptions): Berths {
     const { id } = record.spec;
     try {
       writeContent(record, request);
+      makeWritableLayers(record.spec.mounts);
       // Recorded before it is started: whatever happens then, the berth is known and can be removed.
       if (request.ephemeral) {
         ephemeral.set(id, record);

@@ -8,6 +8,7 @@ import { BerthError } from '../core/errors.ts';
 import type { BerthSpec, BerthState, Engine, Isolation, Limits } from '../engine/engine.ts';
 import { agentSocket } from '../engine/run-directory.ts';
 import type { StorePath } from '../nix/store.ts';
+import { libraryVariables } from '../materialise/library-mounts.ts';
 import { readBerthLog } from './berth-log.ts';
 import type { BerthRecord } from './berth-records.ts';
 import type { Berths, Upped } from './berths.ts';
@@ -21,6 +22,7 @@ import type { GarbageGuard } from './garbage-guard.ts';
 import type { GenerationOrigin, Generations } from './generations.ts';
 import type { ImageStep } from './image-step.ts';
 import { inPhase, prepareHeld, prepareKnown, type KnownSteps, type Prepared } from './prepare.ts';
+import type { LibraryStep } from './library-step.ts';
 import { usesNix, type NixAccess } from './nix-access.ts';
 import type { EnvironmentRecords } from './records.ts';
 import type {
@@ -44,6 +46,7 @@ export interface ServiceOptions {
   readonly locks: SourceLocks;
   readonly evaluate: EvaluateStep;
   readonly build: BuildStep;
+  readonly libraries: LibraryStep;
   readonly guard: GarbageGuard;
   readonly records: EnvironmentRecords;
   readonly berths: Berths;
@@ -163,6 +166,7 @@ export function createService(options: ServiceOptions): BerthService & { readonl
       storePath: options.physicalPath(environment.storePath),
     });
     context.emit({ type: 'mode.chosen', ...chosen });
+    const libraries = await options.libraries.run(wanted.evaluated, environment, context);
     const materialised = await inPhase(
       'materialise',
       context.emit,
@@ -185,14 +189,15 @@ export function createService(options: ServiceOptions): BerthService & { readonl
         isolation,
         ports: request.ports ?? (ephemeral ? [] : samePorts(environment)),
         mounts: access.mounts,
-        variables: access.variables,
+        libraries: libraries.trees,
+        variables: { ...libraryVariables(libraries.trees, environment.variables), ...access.variables },
         command: ephemeral ? null : environment.command,
         ephemeral,
         asked: request,
       };
       return onto ? berths.refit(engine, onto, berth, context) : berths.up(engine, berth, context);
     });
-    const timingsMs = { materialise: materialised.ms, start: started.ms };
+    const timingsMs = { libraries: libraries.ms, materialise: materialised.ms, start: started.ms };
     return { upped: started.value, chosen, image, timingsMs };
   }
 
@@ -292,7 +297,7 @@ export function createService(options: ServiceOptions): BerthService & { readonl
       environment: prepared.environment,
       configDigest: prepared.configDigest,
       cache: prepared.cache,
-      timingsMs: { ...prepared.timingsMs, materialise: 0, start: 0, total: total() },
+      timingsMs: { ...prepared.timingsMs, libraries: 0, materialise: 0, start: 0, total: total() },
     };
   }
 

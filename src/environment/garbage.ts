@@ -8,12 +8,13 @@ import { join } from 'node:path';
 import { type Digest, digestOfJson } from '../core/digest.ts';
 import { isErrno } from '../core/files.ts';
 import type { Nix } from '../nix/nix.ts';
-import { isStorePath, type StorePath } from '../nix/store.ts';
+import { isStorePath, physicalPath, type StorePath } from '../nix/store.ts';
 import type { Berths } from './berths.ts';
 import { buildingNameOf, rootNameOf, type BuildStep } from './build-step.ts';
 import type { GarbageGuard } from './garbage-guard.ts';
 import { deadPaths } from './garbage-dead.ts';
 import type { Generations } from './generations.ts';
+import { libraryRootOf, type KeptLibraryRecords } from './library-records.ts';
 import { inPhase } from './prepare.ts';
 import type { EnvironmentRecords } from './records.ts';
 import { seedRootOf } from './seeds.ts';
@@ -31,6 +32,7 @@ export interface GarbageOptions {
   readonly generations: Pick<Generations, 'all'>;
   readonly build: Pick<BuildStep, 'building'>;
   readonly guard: GarbageGuard;
+  readonly libraries: KeptLibraryRecords;
   /** How many days an environment is kept that no berth has: the setting `gc.keepDays`. */
   readonly keepDays: number;
   /** Records of images are dropped as environments are; blobs that no image needs are the registry's to sweep. */
@@ -55,6 +57,8 @@ const attempts = 3;
 interface Plan {
   readonly environments: readonly { readonly key: string; readonly digest: string }[];
   readonly sources: readonly ReturnType<StorageRecords['sources']>[number][];
+  /** Keys of library trees. */
+  readonly trees: readonly Digest[];
   /** Names of Berth's roots that are dropped. */
   readonly roots: readonly string[];
   readonly images: readonly { readonly key: Digest; readonly digest: Digest }[];
@@ -99,6 +103,12 @@ export function createGarbageCollector(options: GarbageOptions) {
       source.lockFiles.some((file) => isLocked(source.locked, file));
     const keptSources = sources.filter(isSourceKept);
 
+    const mounted = new Set(berths.flatMap(({ spec }) => spec.mounts.map(({ source }) => source)));
+    const isTreeKept = ({ tree, usedAt }: (typeof trees)[number]) =>
+      usedAt > before || [...mounted].some((source) => source.startsWith(physicalPath(nix.store, tree.storePath)));
+    const trees = options.libraries.all();
+    const keptTrees = trees.filter(isTreeKept);
+
     const needed = new Set([
       ...kept.map(({ key }) => rootNameOf(drvPathOf(key))),
       ...berths.map((berth) => rootNameOf(berth.drvPath)),
@@ -106,13 +116,17 @@ export function createGarbageCollector(options: GarbageOptions) {
       ...[...options.build.building()].flatMap((drvPath) => [rootNameOf(drvPath), buildingNameOf(drvPath)]),
       ...seeds.map((seed) => seedRootOf(seed.name)),
       ...keptSources.flatMap((source) => source.storePaths.map(sourceRootOf)),
+      ...keptTrees.map(({ tree }) => libraryRootOf(tree.key)),
     ]);
     return {
       environments: environments
         .filter(({ key }) => !keptKeys.has(key))
         .map(({ key, environment }) => ({ key, digest: environment.digest })),
       sources: sources.filter((source) => !keptSources.includes(source)),
-      roots: rootNames.filter((name) => /^(environment|building|seed|source)-/.test(name) && !needed.has(name)),
+      trees: trees.filter((one) => !keptTrees.includes(one)).map(({ tree }) => tree.key),
+      roots: rootNames.filter(
+        (name) => /^(environment|building|seed|source|libraries)-/.test(name) && !needed.has(name),
+      ),
       images: (options.images?.all() ?? []).flatMap(({ key, record: { digest }, usedAt }) =>
         usedAt > before || berths.some(({ spec }) => spec.image === digest) ? [] : [{ key, digest }],
       ),
@@ -132,6 +146,7 @@ export function createGarbageCollector(options: GarbageOptions) {
     for (const { key } of planned.environments) records.forgetEnvironment(key);
     for (const { locked } of planned.sources) storage.deleteSource(locked);
     for (const { key } of planned.images) options.images?.delete(key);
+    for (const key of planned.trees) options.libraries.delete(key);
     storage.deleteStaleTraces(planned.tracesBefore);
     for (const name of planned.roots) rmSync(join(nix.roots.folder, name), { force: true });
     for (const { path } of planned.files) rmSync(path, { recursive: true, force: true });

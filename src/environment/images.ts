@@ -50,7 +50,7 @@ export interface BuildImageResult {
   readonly compression: Compression;
   readonly platforms: readonly BuiltPlatform[];
   readonly written: readonly WrittenImage[];
-  readonly timingsMs: Omit<StageTimings, 'start'> & { readonly ship: number };
+  readonly timingsMs: Omit<StageTimings, 'libraries' | 'start'> & { readonly ship: number };
 }
 
 export interface ImageService {

@@ -43,7 +43,7 @@ export interface Prepared {
   readonly evaluated: EvaluatedConfig;
   readonly environment: Environment;
   readonly cache: CacheReport;
-  readonly timingsMs: Omit<StageTimings, 'materialise' | 'start' | 'total'>;
+  readonly timingsMs: Omit<StageTimings, 'libraries' | 'materialise' | 'start' | 'total'>;
 }
 
 /**

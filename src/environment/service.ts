@@ -109,6 +109,7 @@ export interface StageTimings {
   readonly read: number;
   readonly evaluate: number;
   readonly build: number;
+  readonly libraries: number;
   readonly materialise: number;
   readonly start: number;
   readonly total: number;

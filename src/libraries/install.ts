@@ -2,7 +2,7 @@
  * Makes one library tree: the packages that the lock names are downloaded and checked, the manager's own install runs in a
  * sandbox with them, install scripts run with no network, and the result is frozen as a store path.
  */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
 import { BerthError } from '../core/errors.ts';
 import type { Emit } from '../core/events.ts';
@@ -64,7 +64,12 @@ export async function install(
       for (const command of plan.fetch) await run(manager, command, sandbox, options, { ...context, signal }, network);
     });
     for (const command of plan.build) await run(manager, command, sandbox, options, context);
-    return await options.freeze(join(work, plan.output), `${manager.name}-libraries`, context.signal);
+    const tree = join(folder, 'tree');
+    for (const output of plan.outputs) {
+      await mkdir(dirname(join(tree, output)), { recursive: true });
+      await rename(join(work, output), join(tree, output));
+    }
+    return await options.freeze(tree, `${manager.name}-libraries`, context.signal);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -90,8 +95,12 @@ async function withDownloads(
   { emit, signal }: InstallContext,
   work: (signal: AbortSignal, network: Network) => Promise<void>,
 ): Promise<void> {
+  // Not AbortSignal.any: Node 20 may collect a signal that it made while somebody still listens.
   const ending = new AbortController();
-  const all = signal ? AbortSignal.any([signal, ending.signal]) : ending.signal;
+  const end = () => ending.abort();
+  signal?.addEventListener('abort', end, { once: true });
+  if (signal?.aborted) end();
+  const all = ending.signal;
   let done = 0;
   let bytes = 0;
   const total = plan.artifacts.length;
@@ -125,7 +134,8 @@ async function withDownloads(
   } catch (error) {
     throw fault ?? proxy.failure ?? error;
   } finally {
-    ending.abort();
+    end();
+    signal?.removeEventListener('abort', end);
     proxy.close();
     await downloads;
   }

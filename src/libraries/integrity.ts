@@ -10,18 +10,19 @@ export interface Integrity {
   readonly digest: Uint8Array;
 }
 
-const strength: readonly Algorithm[] = ['sha512', 'sha384', 'sha256', 'h1', 'sha1'];
+/** The strongest first. */
+export const algorithms: readonly Algorithm[] = ['sha512', 'sha384', 'sha256', 'h1', 'sha1'];
 const lengths: Readonly<Record<Algorithm, number>> = { sha512: 64, sha384: 48, sha256: 32, h1: 32, sha1: 20 };
 
 /** @returns the strongest hash of a text such as `sha512-… sha1-…`, or undefined when it holds none that is known */
 export function parseIntegrity(text: string): Integrity | undefined {
   const found = text.split(/\s+/).flatMap((one): Integrity[] => {
     const [, name = '', encoded = ''] = /^([a-z0-9]+)-([A-Za-z0-9+/]+=*)/.exec(one) ?? [];
-    const algorithm = strength.find((known) => known === name);
+    const algorithm = algorithms.find((known) => known === name);
     const digest = Buffer.from(encoded, 'base64');
     return algorithm && digest.length === lengths[algorithm] ? [{ algorithm, digest }] : [];
   });
-  return found.sort((a, b) => strength.indexOf(a.algorithm) - strength.indexOf(b.algorithm))[0];
+  return found.sort((a, b) => algorithms.indexOf(a.algorithm) - algorithms.indexOf(b.algorithm))[0];
 }
 
 /** @returns the hash that a lock writes as hexadecimal digits, or undefined when they are none of that algorithm's */

@@ -21,6 +21,7 @@ export interface LibraryTree {
   readonly key: Digest;
   readonly storePath: StorePath;
   readonly packages: readonly LibraryPackage[];
+  readonly place: LibraryPlace;
 }
 
 /** What is remembered of trees. */
@@ -31,12 +32,12 @@ export interface LibraryRecords {
   touch(key: Digest): void;
 }
 
-export interface LibrariesOptions extends Omit<InstallOptions, 'sandbox'> {
+export interface LibrariesOptions extends Omit<InstallOptions, 'sandbox' | 'freeze'> {
   readonly store: Store;
   readonly managers: readonly LibraryManager[];
   readonly records: LibraryRecords;
-  /** Keeps a tree from being collected. */
-  readonly root: (name: string, path: StorePath) => Promise<void>;
+  /** Copies a folder into the store, where its key keeps it from being collected. */
+  readonly freeze: (key: Digest, folder: string, name: string, signal?: AbortSignal) => Promise<StorePath>;
   readonly busybox: string;
   readonly hostPath: string;
   readonly system: string;
@@ -58,8 +59,6 @@ export interface Libraries {
   tree(request: LibraryRequest, context: InstallContext): Promise<{ tree: LibraryTree; cache: 'hit' | 'miss' }>;
   /** @returns the lock files that stand in a folder, by manager: what `libraries = "auto"` means */
   found(folder: string): Promise<Readonly<Record<string, string>>>;
-  /** @returns how a manager's trees show in a berth */
-  placeOf(manager: ManagerName): LibraryPlace;
 }
 
 export function createLibraries(options: LibrariesOptions): Libraries {
@@ -82,44 +81,37 @@ export function createLibraries(options: LibrariesOptions): Libraries {
     }
   }
 
-  async function languageVersion(
+  async function ask(
     manager: LibraryManager,
     environment: InstallEnvironment,
     folder: string,
     signal?: AbortSignal,
-  ): Promise<string | undefined> {
-    if (!manager.languageVersion) return undefined;
+  ): Promise<string> {
+    if (!manager.question) return '';
     const sandbox = { store, environment, busybox: options.busybox, hostPath: options.hostPath, workFolder: folder };
-    const { code, stdout } = await runInSandbox(manager.languageVersion, sandbox, {
+    const { code, stdout } = await runInSandbox(manager.question, sandbox, {
       timeoutMs: 30_000,
       ...(signal ? { signal } : {}),
     });
     if (code === 0) return stdout.trim();
-    throw new BerthError(
-      'LIBRARY_INSTALL_FAILED',
-      `\`${manager.languageVersion.argv.join(' ')}\` failed in the environment.`,
-    );
+    throw new BerthError('LIBRARY_INSTALL_FAILED', `\`${manager.question.argv.join(' ')}\` failed in the environment.`);
   }
-  /** An interpreter's version is that of its store path, for ever. */
-  const versions = new Map<string, Promise<string | undefined>>();
+  /** A program of one store path answers the same for ever. */
+  const answers = new Map<string, Promise<string>>();
 
   async function contextOf(manager: LibraryManager, request: LibraryRequest, signal?: AbortSignal) {
-    const program = manager.languageVersion?.argv[0];
+    const program = manager.question?.argv[0];
     const path = program === undefined ? undefined : findProgram(store, request.environment, program);
     const folder = dirname(request.lockFile);
-    const known = path === undefined ? undefined : versions.get(path);
-    const version = known ?? languageVersion(manager, request.environment, folder, signal);
-    if (path !== undefined && !known) {
-      versions.set(path, version);
-      version.catch(() => versions.delete(path));
+    const key = `${manager.name} ${path ?? ''}`;
+    const known = answers.get(key);
+    const asked = known ?? ask(manager, request.environment, folder, signal);
+    if (!known) {
+      answers.set(key, asked);
+      asked.catch(() => answers.delete(key));
     }
-    const found = await version;
-    return {
-      folder,
-      lockFile: request.lockFile,
-      system: options.system,
-      ...(found === undefined ? {} : { languageVersion: found }),
-    } satisfies ManagerContext;
+    const answer = await asked;
+    return { folder, lockFile: request.lockFile, system: options.system, answer } satisfies ManagerContext;
   }
 
   return {
@@ -145,9 +137,11 @@ export function createLibraries(options: LibrariesOptions): Libraries {
             busybox: options.busybox,
             hostPath: options.hostPath,
           };
-          const storePath = await install(manager, plan, { ...options, sandbox }, { emit: context.emit, signal });
-          await options.root(`libraries-${key.slice('sha256:'.length, 'sha256:'.length + 32)}`, storePath);
-          const tree: LibraryTree = { manager: manager.name, key, storePath, packages: plan.packages };
+          const freeze: InstallOptions['freeze'] = (folder, name) => options.freeze(key, folder, name, signal);
+          const how = { ...options, sandbox, freeze };
+          const storePath = await install(manager, plan, how, { emit: context.emit, signal });
+          const { packages, place } = plan;
+          const tree: LibraryTree = { manager: manager.name, key, storePath, packages, place };
           records.save(tree);
           return tree;
         },
@@ -164,6 +158,5 @@ export function createLibraries(options: LibrariesOptions): Libraries {
       }
       return found;
     },
-    placeOf: (name) => managerNamed(name).place,
   };
 }

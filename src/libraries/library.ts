@@ -42,8 +42,10 @@ export interface LibraryPlan {
   readonly fetch: readonly InstallCommand[];
   /** With no network at all: install scripts, native add-ons. */
   readonly build: readonly InstallCommand[];
-  /** The folder that becomes the tree, relative to the lock's folder or absolute in the sandbox. */
-  readonly output: string;
+  /** The folders that become the tree, relative to the lock's folder, each where it is in the tree. */
+  readonly outputs: readonly string[];
+  /** How the tree shows in a berth. */
+  readonly place: LibraryPlace;
   /** Packages, for people and for the SBOM. */
   readonly packages: readonly LibraryPackage[];
 }
@@ -57,13 +59,12 @@ export interface LibraryPackage {
 
 /** How a tree shows in a berth. */
 export interface LibraryPlace {
-  /** The folder in the tree, `.` for all of it. */
-  readonly folder: string;
-  /** Where it is mounted, under a writable layer of the berth's own. */
-  readonly target: string;
-  /** Variables by which the language finds it; `PATH`-like ones are put in front. */
+  /** Folders of the tree, and where each is mounted under a writable layer of the berth's own. */
+  readonly mounts: readonly { readonly folder: string; readonly target: string }[];
+  /** Variables by which the language finds it. */
   readonly variables: Readonly<Record<string, string>>;
-  readonly prependPath: readonly string[];
+  /** Folders that come first on PATH. */
+  readonly path: readonly string[];
 }
 
 export interface ManagerContext {
@@ -72,8 +73,8 @@ export interface ManagerContext {
   readonly lockFile: string;
   /** `x86_64-linux` */
   readonly system: string;
-  /** Version of the interpreter or compiler, where the manager chooses artifacts by it: `3.11.2`. */
-  readonly languageVersion?: string;
+  /** What the manager's question was answered. */
+  readonly answer: string;
 }
 
 export interface LibraryManager {
@@ -84,9 +85,8 @@ export interface LibraryManager {
   readonly programs: readonly { readonly name: string; readonly packages: string }[];
   /** Raised when an install of the same lock gives another tree. */
   readonly version: number;
-  /** Command that prints the language's version, where `plan` needs it. */
-  readonly languageVersion?: InstallCommand;
-  readonly place: LibraryPlace;
+  /** Asked in the environment, once for each store path of its program: a version, a default registry. */
+  readonly question?: InstallCommand;
   /** How to keep what a user installed by hand: shown in the container. */
   readonly keepHint: string;
   /**

@@ -82,17 +82,23 @@ export async function runInSandbox(
   let ended: 'timeout' | 'cancelled' | undefined;
   const kill = (reason: 'timeout' | 'cancelled') => {
     ended ??= reason;
-    killGroup(child);
+    // Only once there is an inside: bubblewrap killed before that would leave one that waits for ever.
+    void inside.then((pid) => {
+      if (pid !== undefined) killProcess(pid);
+      killGroup(child);
+    });
   };
+  const exit = exitOf(child);
+  const inside = childPid(info);
+  exit.catch(() => undefined);
   const onAbort = () => kill('cancelled');
   run.signal?.addEventListener('abort', onAbort, { once: true });
   const timer = setTimeout(() => kill('timeout'), run.timeoutMs);
   const output = collect(stdout, stderr, run.onLine);
-  const exit = exitOf(child);
   try {
     if (run.network) {
-      const pid = await Promise.race([childPid(info), exit.then(() => undefined)]);
-      if (pid !== undefined) {
+      const pid = await inside;
+      if (pid !== undefined && ended === undefined) {
         listening = await listenInNetwork(pid, options.hostPath);
         run.network(listening);
       }
@@ -107,8 +113,13 @@ export async function runInSandbox(
   } finally {
     clearTimeout(timer);
     run.signal?.removeEventListener('abort', onAbort);
-    killGroup(child);
     listening?.close();
+    // A sandbox that is still there has no use any more, whatever went wrong.
+    if (child.exitCode === null && child.signalCode === null) {
+      const pid = await inside;
+      if (pid !== undefined) killProcess(pid);
+      killGroup(child);
+    }
   }
 }
 
@@ -164,21 +175,25 @@ function readdirIfThere(folder: string): string[] {
   }
 }
 
-/** bwrap says the number of the process that waits in the new namespaces. */
-async function childPid(info: Readable): Promise<number | undefined> {
+/** bwrap says the number of the process that waits in the new namespaces; what it says then must be read too. */
+function childPid(info: Readable): Promise<number | undefined> {
   let said = '';
-  for await (const piece of info) {
-    said += String(piece);
-    const pid = /"child-pid":\s*(\d+)/.exec(said)?.[1];
-    if (pid !== undefined) return Number(pid);
-  }
-  return undefined;
+  return new Promise((resolve) => {
+    info.on('data', (piece: Buffer) => {
+      said += piece.toString('utf8');
+      const pid = /"child-pid":\s*(\d+)\D/.exec(said)?.[1];
+      if (pid !== undefined) resolve(Number(pid));
+    });
+    info.on('close', () => resolve(undefined));
+    info.on('error', () => resolve(undefined));
+  });
 }
 
 /** A short program that listens in the network it is started in, and hands the socket over. */
 const listener = `
 const server = require('node:net').createServer({ pauseOnConnect: true });
-server.listen(${proxyPort}, '127.0.0.1', () => process.send('listening', server, () => process.exit(0)));
+process.on('disconnect', () => process.exit(0));
+server.listen(${proxyPort}, '127.0.0.1', () => process.send('listening', server));
 `;
 
 /** A socket stays in the network that it was made in, so this process can serve there without being in it. */
@@ -193,6 +208,8 @@ async function listenInNetwork(pid: number, hostPath: string): Promise<Server> {
   const message = once(child, 'message') as Promise<[unknown, Server | undefined]>;
   const failed = once(child, 'exit').then(() => undefined);
   const [, server] = (await Promise.race([message, failed])) ?? [];
+  // It stays until the socket is here: what a process that has ended sent may not arrive.
+  if (child.connected) child.disconnect();
   if (!server) throw new BerthError('INTERNAL', `No socket could be made in the install's network: ${said.trim()}`);
   return server;
 }
@@ -212,6 +229,15 @@ function killGroup(child: ChildProcess): void {
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   try {
     process.kill(-child.pid, 'SIGKILL');
+  } catch (error) {
+    if (!isErrno(error, 'ESRCH')) throw error;
+  }
+}
+
+/** The first process of the sandbox: the kernel ends the others with it. */
+function killProcess(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
   } catch (error) {
     if (!isErrno(error, 'ESRCH')) throw error;
   }

@@ -3,7 +3,7 @@ import type { BerthService, BerthSummary, UpResult } from '../../environment/ser
 import { BerthError } from '../../core/errors.ts';
 
 const digest = `sha256:${'a'.repeat(64)}` as const;
-const timingsMs = { read: 1, evaluate: 2, build: 3, materialise: 4, start: 5, total: 15 };
+const timingsMs = { read: 1, evaluate: 2, build: 3, libraries: 0, materialise: 4, start: 5, total: 15 };
 const cache = { environment: 'miss', build: 'hit', image: 'none' } as const;
 
 export const exampleUp: UpResult = {

@@ -75,6 +75,7 @@ const timingsSchema = z.object({
   read: z.number(),
   evaluate: z.number(),
   build: z.number(),
+  libraries: z.number(),
   materialise: z.number(),
   start: z.number(),
   total: z.number(),

@@ -15,7 +15,7 @@ const berth: EphemeralBerth = {
   name: 'run-1',
   agentSocket: '/b/e1/agent.sock',
   cache: { environment: 'hit', build: 'hit', image: 'none' },
-  timingsMs: { read: 0, evaluate: 0, build: 0, materialise: 0, start: 0, total: 0 },
+  timingsMs: { read: 0, evaluate: 0, build: 0, libraries: 0, materialise: 0, start: 0, total: 0 },
 };
 const web = { id: 'w1', name: 'web', state: 'running', agentSocket: '/b/w1/agent.sock' } as BerthSummary;
 

@@ -1,6 +1,6 @@
 /** What a berth is to a Docker server. */
 import type Docker from 'dockerode';
-import type { BerthSpec, Limits } from '../engine.ts';
+import type { BerthSpec, Limits, Mount } from '../engine.ts';
 import { capabilities } from '../capabilities.ts';
 
 const cpuPeriodMicroseconds = 100_000;
@@ -44,6 +44,21 @@ export function containerOptions(
   const bind = (Source: string, Target: string, ReadOnly: boolean): Docker.MountSettings => ({
     ...{ Type: 'bind', Source, Target, ReadOnly },
   });
+  // A volume of the container's own, which goes with it: the server mounts it, wherever it runs.
+  const overlay = (mount: Mount, { upper, work }: NonNullable<Mount['overlay']>): Docker.MountSettings => ({
+    ...{ Type: 'volume', Source: '', Target: mount.target, ReadOnly: false },
+    VolumeOptions: {
+      NoCopy: true,
+      Labels: {},
+      DriverConfig: {
+        Name: 'local',
+        Options: {
+          ...{ type: 'overlay', device: 'overlay' },
+          o: `lowerdir=${mount.source},upperdir=${upper},workdir=${work}`,
+        },
+      },
+    },
+  });
   return {
     name: containerName(spec.id),
     Image: image,
@@ -65,7 +80,9 @@ export function containerOptions(
       Mounts: [
         bind(sharedDirectory, '/berth', true),
         bind(spec.runDirectory, '/run/berth', false),
-        ...spec.mounts.map(({ source, target, readOnly }) => bind(source, target, readOnly)),
+        ...spec.mounts.map((mount) =>
+          mount.overlay ? overlay(mount, mount.overlay) : bind(mount.source, mount.target, mount.readOnly),
+        ),
       ],
       CapDrop: ['ALL'],
       CapAdd: capabilities.map((name) => name.slice('CAP_'.length)),

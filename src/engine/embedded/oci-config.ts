@@ -1,6 +1,6 @@
 /** The OCI runtime configuration of a berth: config.json of its bundle (opencontainers/runtime-spec 1.0). */
 import { capabilities } from '../capabilities.ts';
-import type { BerthSpec } from '../engine.ts';
+import type { BerthSpec, Mount } from '../engine.ts';
 
 interface OciMount {
   readonly destination: string;
@@ -104,7 +104,7 @@ function systemMounts(ownNetwork: boolean, inUserNamespace: boolean): OciMount[]
   ];
 }
 
-function berthMounts({ spec, sharedDirectory, resolvConf }: OciConfigOptions): OciMount[] {
+function berthMounts({ spec, sharedDirectory, resolvConf, userNamespace }: OciConfigOptions): OciMount[] {
   const bind = (source: string, destination: string, readOnly: boolean): OciMount => ({
     destination,
     type: 'bind',
@@ -116,6 +116,26 @@ function berthMounts({ spec, sharedDirectory, resolvConf }: OciConfigOptions): O
     bind(sharedDirectory, '/berth', true),
     bind(spec.runDirectory, '/run/berth', false),
     ...(resolvConf === undefined ? [] : [bind(resolvConf, '/etc/resolv.conf', false)]),
-    ...spec.mounts.map((mount) => bind(mount.source, mount.target, mount.readOnly)),
+    ...spec.mounts.map((mount) =>
+      mount.overlay
+        ? overlay(mount.source, mount.overlay, mount.target, userNamespace !== undefined)
+        : bind(mount.source, mount.target, mount.readOnly),
+    ),
   ];
+}
+
+function overlay(
+  lower: string,
+  { upper, work }: NonNullable<Mount['overlay']>,
+  destination: string,
+  inUserNamespace: boolean,
+): OciMount {
+  const options = [`lowerdir=${lower}`, `upperdir=${upper}`, `workdir=${work}`];
+  // A user namespace may not set trusted attributes.
+  return {
+    destination,
+    type: 'overlay',
+    source: 'overlay',
+    options: [...options, ...(inUserNamespace ? ['userxattr'] : [])],
+  };
 }

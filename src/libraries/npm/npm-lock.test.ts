@@ -6,7 +6,10 @@ import { packagesOf, parseNpmLock, withUrls } from './npm-lock.ts';
 const hash = `sha512-${Buffer.alloc(64, 7).toString('base64')}`;
 
 function lockOf(packages: Record<string, object>) {
-  return withUrls(parseNpmLock(JSON.stringify({ lockfileVersion: 3, packages }), 'package-lock.json'));
+  return withUrls(
+    parseNpmLock(JSON.stringify({ lockfileVersion: 3, packages }), 'package-lock.json'),
+    'https://registry.example.org/',
+  );
 }
 
 function codeOf(work: () => unknown): string {
@@ -32,10 +35,10 @@ describe('package-lock.json', () => {
     });
     const { artifacts, packages } = packagesOf(lock, 'package-lock.json', 'x86_64-linux');
     expect(artifacts.map(({ url }) => url)).toEqual([
-      'https://registry.npmjs.org/a/-/a-1.0.0.tgz',
-      'https://registry.npmjs.org/@s/b/-/b-2.0.0.tgz',
+      'https://registry.example.org/a/-/a-1.0.0.tgz',
+      'https://registry.example.org/@s/b/-/b-2.0.0.tgz',
       'https://npm.example.org/c.tgz',
-      'https://registry.npmjs.org/real/-/real-4.0.0.tgz',
+      'https://registry.example.org/real/-/real-4.0.0.tgz',
     ]);
     expect(artifacts.every(({ integrity }) => formatIntegrity(integrity) === hash)).toBe(true);
     expect(packages.map(({ purl }) => purl)).toEqual([

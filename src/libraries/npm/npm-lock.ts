@@ -30,8 +30,6 @@ export interface NpmLock {
   readonly document: unknown;
 }
 
-const registry = 'https://registry.npmjs.org';
-
 /** @throws BerthError LIBRARY_LOCK_INVALID */
 export function parseNpmLock(text: string, file: string): NpmLock {
   const refuse = (why: string, hint?: string) =>
@@ -60,12 +58,15 @@ export function parseNpmLock(text: string, file: string): NpmLock {
 /**
  * npm may leave out where packages come from (its setting `omit-lockfile-registry-resolved`); they are the registry's
  * then, and npm would ask it for each package's page first.
+ * @param registry npm's default one
  */
-export function withUrls(lock: NpmLock): NpmLock {
+export function withUrls(lock: NpmLock, registry: string): NpmLock {
   const packages = Object.fromEntries(
     Object.entries(lock.packages).map(([path, entry]) => [
       path,
-      isOfRegistry(path, entry) && entry.resolved === undefined ? { ...entry, resolved: urlOf(path, entry) } : entry,
+      isOfRegistry(path, entry) && entry.resolved === undefined
+        ? { ...entry, resolved: urlOf(registry, path, entry) }
+        : entry,
     ]),
   );
   return { packages, document: { ...(lock.document as object), packages } };
@@ -120,9 +121,9 @@ function nameOf(path: string, entry: Entry): string {
   return entry.name ?? path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length);
 }
 
-function urlOf(path: string, entry: Entry): string {
+function urlOf(registry: string, path: string, entry: Entry): string {
   const name = nameOf(path, entry);
-  return `${registry}/${name}/-/${name.slice(name.indexOf('/') + 1)}-${entry.version ?? ''}.tgz`;
+  return `${registry.replace(/\/$/, '')}/${name}/-/${name.slice(name.indexOf('/') + 1)}-${entry.version ?? ''}.tgz`;
 }
 
 const cpus: Readonly<Record<string, string>> = { x86_64: 'x64', aarch64: 'arm64' };

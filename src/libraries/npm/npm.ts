@@ -16,22 +16,23 @@ export const npm: LibraryManager = {
     { name: 'npm', packages: 'npm (with nodejs)' },
   ],
   version: 1,
-  place: {
-    folder: 'node_modules',
-    target: '/work/node_modules',
-    variables: {},
-    prependPath: ['/work/node_modules/.bin'],
-  },
+  question: { argv: ['npm', 'config', 'get', 'registry'] },
   keepHint: 'npm install --package-lock-only NAME',
   async plan(context) {
-    const lock = withUrls(parseNpmLock(await readFile(context.lockFile, 'utf8'), context.lockFile));
+    const lock = withUrls(parseNpmLock(await readFile(context.lockFile, 'utf8'), context.lockFile), context.answer);
+    const folders = foldersOf(lock);
     return {
       inputs: await inputsOf(lock, context),
       ...packagesOf(lock, context.lockFile, context.system),
       metadata: [],
       fetch: [npmCommand(['ci', '--ignore-scripts', ...quiet])],
       build: needsScripts(lock) ? [npmCommand(['rebuild', ...quiet])] : [],
-      output: '.',
+      outputs: folders,
+      place: {
+        mounts: folders.map((folder) => ({ folder, target: posix.join('/work', folder) })),
+        variables: {},
+        path: folders.map((folder) => posix.join('/work', folder, '.bin')),
+      },
     } satisfies LibraryPlan;
   },
 };
@@ -54,6 +55,15 @@ function npmCommand(args: readonly string[]): InstallCommand {
 
 function needsScripts(lock: NpmLock): boolean {
   return Object.values(lock.packages).some((entry) => entry.hasInstallScript === true);
+}
+
+/** The folders of packages that the install makes: the project's, and those of workspaces that need other versions. */
+function foldersOf(lock: NpmLock): string[] {
+  const folders = Object.keys(lock.packages).flatMap((path) => {
+    const at = `/${path}`.indexOf('/node_modules/');
+    return at === -1 ? [] : [`${path.slice(0, at)}node_modules`];
+  });
+  return [...new Set(folders)].sort();
 }
 
 /** The lock, and the manifests of the project and of its workspaces; their other files are no part of an install. */

@@ -45,7 +45,7 @@ export function createDownloadCache(folder: string, upstream: Upstream): Downloa
     const known = await stat(file).catch(() => undefined);
     if (known) {
       // The time of its last use, by which old ones are removed.
-      await utimes(file, new Date(), known.mtime).catch(() => undefined);
+      await utimes(file, new Date(), new Date()).catch(() => undefined);
       return { file, size: known.size, cached: true };
     }
     await mkdir(dirname(file), { recursive: true });

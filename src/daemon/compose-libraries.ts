@@ -1,0 +1,56 @@
+/** Wires the libraries of programming languages. */
+import { join } from 'node:path';
+import type { GarbageGuard } from '../environment/garbage-guard.ts';
+import { libraryRootOf, type KeptLibraryRecords } from '../environment/library-records.ts';
+import { algorithms } from '../libraries/integrity.ts';
+import { createLibraries, type Libraries } from '../libraries/libraries.ts';
+import { npm } from '../libraries/npm/npm.ts';
+import { createCertificateAuthority, type CertificateAuthority } from '../libraries/proxy/certificate-authority.ts';
+import { createDownloadCache } from '../libraries/proxy/download-cache.ts';
+import { createUpstream } from '../libraries/proxy/upstream.ts';
+import { hostSystem } from '../nix/evaluate.ts';
+import type { Nix } from '../nix/nix.ts';
+import { toolEnvironment, type Settings } from './settings.ts';
+
+interface Parts {
+  readonly records: KeptLibraryRecords;
+  readonly guard: GarbageGuard;
+  readonly busybox: string;
+}
+
+export function composeLibraries(settings: Settings, nix: Nix, { records, guard, busybox }: Parts): Libraries {
+  let authority: Promise<CertificateAuthority> | undefined;
+  return createLibraries({
+    store: nix.store,
+    managers: [npm],
+    records,
+    busybox,
+    hostPath: toolEnvironment()['PATH'] ?? '',
+    system: hostSystem(),
+    authority: () => (authority ??= createCertificateAuthority()),
+    downloads: createDownloadCache(downloadsOf(settings), createUpstream()),
+    temporaryFolder: join(settings.home, 'tmp/libraries'),
+    async freeze(key, folder, name, signal) {
+      const hold = guard.hold();
+      try {
+        // Until it has its root.
+        await hold.begin(signal);
+        const path = await nix.addToStore(folder, name, signal);
+        await nix.roots.add(libraryRootOf(key), path);
+        return path;
+      } finally {
+        hold.end();
+      }
+    },
+    timeoutMs: settings['libraries.timeoutMs'],
+  });
+}
+
+function downloadsOf(settings: Settings): string {
+  return join(settings.home, 'downloads');
+}
+
+/** @returns the folders whose files may go when they were not used for long */
+export function downloadFolders(settings: Settings): string[] {
+  return [...algorithms, 'metadata'].map((name) => join(downloadsOf(settings), name));
+}
