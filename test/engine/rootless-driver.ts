@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { execInBerth } from '../../src/engine/agent/agent-client.ts';
 import { createEmbeddedEngine } from '../../src/engine/embedded/embedded-engine.ts';
+import { silent } from '../../src/core/events.ts';
+import { imageForTests, layerOfTree } from '../../src/engine/image-for-tests.ts';
 import type { BerthSpec } from '../../src/engine/engine.ts';
 
 const [directory = '', nativeDirectory = '', network = 'none'] = process.argv.slice(2);
@@ -50,6 +52,29 @@ if (!availability.available) {
     const [stdout, exit] = await Promise.all([textOf(execution.stdout), execution.exit]);
     return { stdout, exit };
   };
+  /** What a user without rights sees of two layers, with one's whiteouts, after a restart too. */
+  async function runFromImage(): Promise<string> {
+    const base = await layerOfTree({
+      'etc/motd': { content: 'image' },
+      'opt/a': { content: '' },
+      'srv/b': { content: '' },
+    });
+    const top = await layerOfTree({ 'opt/.wh.a': { content: '' }, 'srv/.wh..wh..opq': { content: '' } }, 'gzip');
+    const image = imageForTests([base, top]);
+    await engine.loadImage(image, { emit: silent });
+    const fromImage = { ...spec, id: 'bbbbbbbbbbbb', image: image.manifest.descriptor.digest };
+    await engine.launch(fromImage);
+    try {
+      const first = await run('cat /etc/motd; ls /opt /srv; id -u; echo kept > /etc/mine');
+      await engine.stop(fromImage.id, 1000);
+      await engine.start(fromImage);
+      return first.stdout + (await run('cat /etc/mine')).stdout;
+    } finally {
+      await engine.remove(fromImage.id);
+      await engine.removeImage(fromImage.image);
+    }
+  }
+
   await engine.launch(spec);
   try {
     const first = await run(
@@ -66,8 +91,9 @@ if (!availability.available) {
       (error: unknown) => (error as { code: string }).code,
     );
     await engine.remove(spec.id);
+    const fromImage = await runFromImage();
     const gone = await engine.inspect(spec.id);
-    console.log(JSON.stringify({ availability, first, terminal, interfaces, stopped, again, limits, gone }));
+    console.log(JSON.stringify({ availability, first, terminal, interfaces, stopped, again, limits, fromImage, gone }));
   } finally {
     await engine.remove(spec.id);
   }

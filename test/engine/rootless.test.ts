@@ -48,6 +48,7 @@ describe('embedded engine without root', () => {
       expect(told.stopped).toEqual({ state: 'stopped', exitCode: null });
       expect(told.again.stdout).toBe('/root/shut\n');
       expect(told.limits).toBe('LIMIT_REFUSED');
+      expect(told.fromImage).toBe('image/opt:\n\n/srv:\n0\nkept\n');
       expect(told.gone).toEqual({ state: 'gone' });
       expect(statSync(join(directory, 'work/made')).uid).toBe(isRoot ? uid : process.getuid?.());
       expect(readFileSync('/proc/self/mounts', 'utf8')).not.toContain(directory);
@@ -58,6 +59,7 @@ describe('embedded engine without root', () => {
 interface Told {
   readonly availability: { readonly available: boolean; readonly reason: string };
   readonly first: unknown;
+  readonly fromImage: string;
   readonly terminal: { readonly stdout: string };
   readonly interfaces: { readonly stdout: string };
   readonly stopped: unknown;
