@@ -52,7 +52,7 @@ const xattrs = (path: string) =>
   execFileSync('tar', ['-c', '--xattrs', '--xattrs-include=*', '--no-recursion', '-P', path]).toString('latin1');
 
 describe.skipIf(!isRoot)('a layer', () => {
-  it('keeps modes, owners, times, hard links, capabilities, devices and names that are no text', async () => {
+  it('keeps modes, owners, times, hard links, capabilities and names that are no text, and no devices', async () => {
     const capability = Buffer.from([1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     const name = Buffer.from([0x62, 0xff, 0x63]);
     const layer = layerOf(
@@ -73,7 +73,7 @@ describe.skipIf(!isRoot)('a layer', () => {
     expect(statSync(inLayer(layer, 'd/hard')).ino).toBe(su.ino);
     expect(xattrs(inLayer(layer, 'd/ping'))).toContain(`security.capability=${capability.toString('latin1')}`);
     expect(lstatSync(inLayer(layer, 'soft')).isSymbolicLink()).toBe(true);
-    expect(statSync(inLayer(layer, 'null')).rdev).toBe(0x103);
+    expect(existsSync(inLayer(layer, 'null'))).toBe(false);
     expect(readdirSync(inLayer(layer, ''), 'buffer').some((found) => found.equals(name))).toBe(true);
     // What root made for anybody is behind a folder that is root's only.
     expect(statSync(join(directory, 'images/layers')).mode & 0o777).toBe(0o700);

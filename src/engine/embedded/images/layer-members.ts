@@ -30,8 +30,7 @@ export interface LayerMembers {
 const prefix = '.wh.';
 const opaqueMark = '.wh..wh..opq';
 
-/** @param devices whether device nodes may be made; else they are left out */
-export function layerMembers(devices: boolean): LayerMembers {
+export function layerMembers(): LayerMembers {
   const links = new Set<string>();
   const whiteouts: Whiteouts = { removed: new Set(), opaque: new Set() };
 
@@ -75,7 +74,8 @@ export function layerMembers(devices: boolean): LayerMembers {
       if (path === '') return member.type === 'directory' ? { ...member, path: Buffer.from('.') } : undefined;
       if (member.type === 'symlink') links.add(path);
       else if (links.has(path) && member.type === 'directory') throw refuse(member.path, 'is a link and a folder');
-      if (!devices && (member.type === 'character' || member.type === 'block')) return undefined;
+      // A berth has the devices of its own /dev; one that an image brings could be the host's disk.
+      if (member.type === 'character' || member.type === 'block') return undefined;
       const target = member.type === 'link' ? Buffer.from(inside(member.target), 'latin1') : member.target;
       if (member.type === 'link' && target.length === 0) throw refuse(member.path, 'is a link to a folder');
       return { ...member, path: Buffer.from(path, 'latin1'), target, xattrs: harmless(member.xattrs) };

@@ -70,8 +70,6 @@ function optionsOf({ layerDirectory, layers, berth, asRoot }: Overlay): string {
     `lowerdir=${lower.join(':')}`,
     `upperdir=${own('upper')}`,
     `workdir=${own('work')}`,
-    // Device nodes of an image that was pulled work nowhere.
-    'nodev',
     ...(asRoot ? [] : ['userxattr']),
   ].join(',');
   if (Buffer.byteLength(options) < pageSize) return options;

@@ -16,7 +16,7 @@ export interface UnpackOptions {
   readonly signal?: AbortSignal;
   /** Called with the bytes of the blob as they come. */
   readonly onBytes?: (bytes: number) => void;
-  /** Owners and device nodes are made by root only. */
+  /** Owners and overlayfs's own attributes are root's to set. */
   readonly asRoot: boolean;
 }
 
@@ -32,7 +32,7 @@ export async function unpackLayer(layer: Layer, directory: string, options: Unpa
     throw new BerthError('IMAGE_INVALID', `The layer ${digest} is of a type that is not known: ${mediaType}.`);
   const blob = hashed(layer.open(options.signal), options);
   const tar = compression === 'none' ? blob : hashed(decompress(blob, compression), {});
-  const members = layerMembers(options.asRoot);
+  const members = layerMembers();
   await untar(safeArchive(tar, members), directory, options.asRoot);
   if (blob.digest() !== digest || tar.digest() !== layer.diffId) {
     throw new BerthError('IMAGE_INVALID', `The layer ${digest} is damaged: its bytes have another digest.`);
