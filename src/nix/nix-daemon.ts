@@ -42,7 +42,9 @@ export class NixDaemon {
    * @throws BerthError TOOL_MISSING, INTERNAL
    */
   async ensure(): Promise<void> {
-    if (this.#child && this.#child.exitCode === null && this.#child.signalCode === null) return;
+    // One that is being started does not answer yet.
+    const runs = this.#child && this.#child.exitCode === null && this.#child.signalCode === null;
+    if (runs && this.#starting === undefined) return;
     this.#starting ??= this.#start().finally(() => (this.#starting = undefined));
     await this.#starting;
   }

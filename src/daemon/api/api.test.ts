@@ -1,8 +1,8 @@
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'libsql';
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { createBuilder } from '../../builder/create-builder.ts';
 import { BerthError } from '../../core/errors.ts';
 import { EventBus, type PublishedEvent } from '../../core/events.ts';
@@ -22,6 +22,9 @@ interface RequestOptions {
   readonly signal?: AbortSignal;
 }
 
+const buildsFolder = mkdtempSync(join(tmpdir(), 'berth-api-builds-'));
+afterAll(() => rmSync(buildsFolder, { recursive: true, force: true }));
+
 function setUp({ managed = true } = {}) {
   const bus = new EventBus(() => 1000);
   const events: PublishedEvent[] = [];
@@ -31,7 +34,7 @@ function setUp({ managed = true } = {}) {
   const builder = createBuilder({
     database: new Database(':memory:'),
     workers: [{ isolation: 'process', number: 1, run: () => Promise.resolve({ paths: [], built: 0 }) }],
-    directory: mkdtempSync(join(tmpdir(), 'berth-api-builds-')),
+    directory: buildsFolder,
     emitter: () => () => undefined,
   });
   const stops: string[] = [];
