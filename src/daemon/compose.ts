@@ -47,6 +47,7 @@ import type { ApiDependencies } from './api/api.ts';
 import { composeLibraries, downloadFolders } from './compose-libraries.ts';
 import { composeNixCache } from './compose-nix-cache.ts';
 import { composeRegistry } from './compose-registry.ts';
+import { composeAttestations } from './compose-attestations.ts';
 import { composeRegistryClient } from './compose-registry-client.ts';
 import { composeImages } from './compose-images.ts';
 import { parseReference } from '../oci/remote/reference.ts';
@@ -177,6 +178,7 @@ export async function compose(settings: Settings, bus: EventBus, beginWork?: () 
     compression: settings['image.compression'],
     checkReference: (reference) => void parseReference(reference),
     push: (image, reference, context) => pushTo(composeRegistryClient(settings), image, reference, context),
+    ...composeAttestations(settings, nix),
   });
   await berths.recover(engines, bus.emitter('daemon'));
   // A berth that runs is listened to, and its ports are published by this process.

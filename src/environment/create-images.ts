@@ -6,6 +6,8 @@ import type { Engine } from '../engine/engine.ts';
 import { type ImageTarget, parseImageTarget, writeImageFile } from '../materialise/image-target.ts';
 import { type Image, type MultiPlatformImage, multiPlatformImageOf, rootOf } from '../oci/image.ts';
 import type { Compression } from '../oci/media-types.ts';
+import type { AttachmentTarget } from '../oci/attest/attachment-target.ts';
+import type { Attestations, AttestStep } from './attest-step.ts';
 import type { GarbageGuard } from './garbage-guard.ts';
 import { type ImageStep, systemOf } from './image-step.ts';
 import type { BuildImageRequest, BuildImageResult, BuiltPlatform, ImageService, WrittenImage } from './images.ts';
@@ -32,6 +34,9 @@ export interface ImagesOptions {
     reference: string,
     context: WorkContext,
   ) => Promise<Moved & Pick<WrittenImage, 'reference'>>;
+  readonly attest: AttestStep;
+  /** @returns where attestations of an image at the target are kept, or undefined for a place that keeps none */
+  readonly beside: (target: ImageTarget, name: string) => AttachmentTarget | undefined;
   /** @throws BerthError REFERENCE_INVALID */
   readonly checkReference: (reference: string) => void;
 }
@@ -39,6 +44,7 @@ export interface ImagesOptions {
 interface PlatformImage {
   readonly platform: string;
   readonly prepared: Prepared;
+  readonly sources: ReturnType<SourceLocks['read']>;
   readonly image: Image;
   readonly cache: CacheReport;
   readonly ms: number;
@@ -55,6 +61,7 @@ export function createImages(options: ImagesOptions): ImageService {
   ): Promise<PlatformImage> {
     const { path, passEnv } = request;
     const prepared = await options.prepare({ path, ...(passEnv ? { passEnv } : {}), system }, context);
+    const sources = options.locks.read(prepared.config, system);
     const { value, ms } = await inPhase(
       'materialise',
       context.emit,
@@ -63,7 +70,7 @@ export function createImages(options: ImagesOptions): ImageService {
           {
             environment: prepared.environment,
             evaluated: prepared.evaluated,
-            sources: options.locks.read(prepared.config, system),
+            sources,
             system,
             compression,
           },
@@ -73,7 +80,7 @@ export function createImages(options: ImagesOptions): ImageService {
     );
     const { image, cache } = value;
     const platform = `${image.platform.os}/${image.platform.architecture}`;
-    return { platform, prepared, image, cache: { ...prepared.cache, image: cache }, ms };
+    return { platform, prepared, sources, image, cache: { ...prepared.cache, image: cache }, ms };
   }
 
   async function ship(
@@ -123,6 +130,8 @@ export function createImages(options: ImagesOptions): ImageService {
         const compression = request.compression ?? defaultCompression(targets, options.compression);
         checkFits(targets, systems);
         for (const { target } of targets) if (target.kind === 'registry') options.checkReference(target.reference);
+        checkAttestable(request, targets, options.beside);
+        const key = request.sign === undefined ? undefined : await options.attest.key(request.sign);
         if (request.withNix) throw new BerthError('MODE_UNSUPPORTED', 'Nix within a container needs mode shell.');
 
         const made: PlatformImage[] = [];
@@ -135,7 +144,18 @@ export function createImages(options: ImagesOptions): ImageService {
         const tag = request.tag ?? `${nameOf(first.prepared)}:latest`;
         const shipped = await inPhase('ship', context.emit, async () => {
           const written: WrittenImage[] = [];
-          for (const { text, target } of targets) written.push(await ship(target, text, image, tag, context));
+          for (const { text, target } of targets) {
+            const shipped = await ship(target, text, image, tag, context);
+            const place = isWanted(request) ? options.beside(target, repositoryOf(tag)) : undefined;
+            if (!place) {
+              written.push(shipped);
+              continue;
+            }
+            const { descriptor } = rootOf(image).root;
+            const named = made.map((one) => ({ ...one, name: repositoryOf(tag) }));
+            const attached = await options.attest.run(request, key, place, descriptor, named, context.signal);
+            written.push({ ...shipped, attached });
+          }
           return written;
         });
         const sum = (of: (one: PlatformImage) => number) => made.reduce((all, one) => all + of(one), 0);
@@ -191,6 +211,27 @@ function checkFits(targets: readonly NamedTarget[], systems: readonly string[]):
   if (single && systems.length > 1) {
     throw new BerthError('REQUEST_INVALID', 'A docker-archive holds one platform: name one, or use oci-archive.');
   }
+}
+
+function isWanted({ sbom, provenance, sign }: Attestations): boolean {
+  return sbom === true || provenance === true || sign !== undefined;
+}
+
+/** What is said of an image is kept beside it, which an engine or a single file has no place for. */
+function checkAttestable(wanted: Attestations, targets: readonly NamedTarget[], beside: ImagesOptions['beside']): void {
+  if (!isWanted(wanted)) return;
+  const without = targets.find(({ target }) => beside(target, 'image') === undefined);
+  if (!without && targets.length > 0) return;
+  throw new BerthError(
+    'REQUEST_INVALID',
+    `An SBOM, provenance or signature is kept beside an image${without ? `, and ${without.text} has no place for it` : ''}.`,
+    { hint: 'Use --to registry:REFERENCE or --to oci:FOLDER.' },
+  );
+}
+
+/** `NAME` of `NAME:TAG`. */
+function repositoryOf(tag: string): string {
+  return tag.replace(/:[^:/]*$/, '');
 }
 
 function isOwn(architecture: string, system: string): boolean {

@@ -12,6 +12,12 @@ export interface BuildImageRequest extends EnvironmentRequest {
   readonly compression?: Compression;
   /** `NAME:TAG` for engines and files. */
   readonly tag?: string;
+  /** Whether to keep an SBOM beside the image: in registries and layout folders. */
+  readonly sbom?: boolean;
+  /** The same for where it comes from. */
+  readonly provenance?: boolean;
+  /** The file of the private key to sign it with, absolute. */
+  readonly sign?: string;
 }
 
 export interface BuiltPlatform {
@@ -36,6 +42,8 @@ export interface WrittenImage {
   readonly keptLayers: number;
   /** In words: `pulled from 127.0.0.1`, `written`. */
   readonly how: string;
+  /** What was put beside it. */
+  readonly attached?: readonly ('sbom' | 'provenance' | 'signature')[];
 }
 
 /** What `berth build --json` prints. */

@@ -9,12 +9,16 @@ interface BuildOptions extends CommonOptions {
   readonly platform?: readonly string[];
   readonly compression?: BuildImageResult['compression'];
   readonly tag?: string;
+  readonly sbom?: boolean;
+  readonly provenance?: boolean;
+  readonly sign?: string;
 }
 
 export function buildCommand(context: CommandContext): Command {
   return newCommand('build', 'Make an image of the environment of a config, and bring it where it is wanted.', [
     'berth build --to docker --tag web:1',
     'berth build ~/project --to oci-archive:web.tar --platform linux/amd64,linux/arm64',
+    'berth build --to registry:example.com/team/web:1 --sbom --provenance --sign cosign.key',
     'berth build --json | jq -r .imageDigest',
   ])
     .argument('[path]', 'a folder with a config, or the config itself')
@@ -27,6 +31,9 @@ export function buildCommand(context: CommandContext): Command {
     .option('--platform <platforms>', 'linux/amd64, linux/arm64, or both with a comma between', platforms)
     .addOption(new Option('--compression <kind>', 'how layers are packed').choices(['gzip', 'zstd', 'none']))
     .option('--tag <name>', 'NAME:TAG in engines and files; default: the name of the folder')
+    .option('--sbom', 'keep a CycloneDX SBOM beside the image, in a registry or an oci: folder')
+    .option('--provenance', 'keep SLSA provenance beside the image')
+    .option('--sign <key>', "sign the image as cosign does, by a private key's file; password: BERTH_SIGNING_PASSWORD")
     .action((path: string | undefined, options: BuildOptions) =>
       runCommand(context, options, async (run) => {
         const result = await run.client.buildImage(
@@ -36,6 +43,9 @@ export function buildCommand(context: CommandContext): Command {
             ...(options.platform ? { platforms: options.platform } : {}),
             ...(options.compression ? { compression: options.compression } : {}),
             ...(options.tag === undefined ? {} : { tag: options.tag }),
+            ...(options.sbom ? { sbom: true } : {}),
+            ...(options.provenance ? { provenance: true } : {}),
+            ...(options.sign === undefined ? {} : { sign: run.path(options.sign) }),
           },
           run.call,
         );
@@ -61,10 +71,11 @@ function renderBuild({ imageDigest, platforms, cache, written, timingsMs }: Buil
   const sizes = platforms.map(({ platform, layers, bytes }) => `${platform}: ${layers} layers, ${formatBytes(bytes)}`);
   return [
     `${imageDigest} after ${formatDuration(timingsMs.total)}: ${made}; ${sizes.join('; ')}`,
-    ...written.map(({ target, reference, movedBytes, movedLayers, keptLayers, how }) => {
+    ...written.map(({ target, reference, movedBytes, movedLayers, keptLayers, how, attached = [] }) => {
       const name = reference === null || target.endsWith(reference) ? '' : ` as ${reference}`;
       const kept = keptLayers > 0 ? `, ${keptLayers} were there` : '';
-      return `  ${target}${name}: ${how}, ${movedLayers} layers of ${formatBytes(movedBytes)}${kept}`;
+      const beside = attached.length > 0 ? `; with ${attached.join(', ')}` : '';
+      return `  ${target}${name}: ${how}, ${movedLayers} layers of ${formatBytes(movedBytes)}${kept}${beside}`;
     }),
   ].join('\n');
 }

@@ -20,6 +20,12 @@ const buildRequestSchema = environmentRequestSchema
     platforms: z.array(z.string()).optional().openapi({ description: '`linux/amd64`, `linux/arm64`.' }),
     compression: compression.optional(),
     tag: z.string().min(1).max(256).optional(),
+    sbom: z
+      .boolean()
+      .optional()
+      .openapi({ description: 'An SBOM beside the image, in registries and `oci:` folders.' }),
+    provenance: z.boolean().optional().openapi({ description: 'The same for SLSA provenance.' }),
+    sign: z.string().startsWith('/').optional().openapi({ description: "A private key's file, absolute." }),
   })
   .openapi('BuildImageRequest');
 
@@ -50,6 +56,7 @@ const buildResultSchema = z
         movedLayers: z.int(),
         keptLayers: z.int(),
         how: z.string(),
+        attached: z.array(z.enum(['sbom', 'provenance', 'signature'])).optional(),
       }),
     ),
     timingsMs: z.object({
