@@ -72,20 +72,30 @@ export function keptBlobs(options: KeptBlobsOptions): KeptBlobs {
   }
 
   const flight = new KeyedMutex<'room'>();
-  const take = async (bytes: number): Promise<void> => {
-    if (maxBytes !== null && used + bytes > maxBytes) {
-      await flight.run('room', async () => {
-        if (used + bytes > maxBytes) await options.makeRoom(used + bytes - maxBytes);
-      });
-      if (used + bytes > maxBytes) {
-        throw new BerthError(
-          'BLOBS_FULL',
-          `There is no room for ${formatBytes(bytes)}: the limit is ${formatBytes(maxBytes)}, ${formatBytes(used)} are in use.`,
-          { details: { maxBytes, usedBytes: used } },
-        );
-      }
+  let waiting = 0;
+  const makeRoomAndTake = async (bytes: number, limit: number): Promise<void> => {
+    if (used + bytes > limit) await options.makeRoom(used + bytes - limit);
+    if (used + bytes > limit) {
+      throw new BerthError(
+        'BLOBS_FULL',
+        `There is no room for ${formatBytes(bytes)}: the limit is ${formatBytes(limit)}, ${formatBytes(used)} are in use.`,
+        { details: { maxBytes: limit, usedBytes: used } },
+      );
     }
     used += bytes;
+  };
+  const take = async (bytes: number): Promise<void> => {
+    // Who comes while room is being made waits in line: it would take what was freed for another.
+    if (maxBytes === null || (waiting === 0 && used + bytes <= maxBytes)) {
+      used += bytes;
+      return;
+    }
+    waiting += 1;
+    try {
+      await flight.run('room', () => makeRoomAndTake(bytes, maxBytes));
+    } finally {
+      waiting -= 1;
+    }
   };
 
   const kept = (draft: BlobDraft): BlobDraft => {
