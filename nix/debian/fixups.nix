@@ -48,6 +48,8 @@
     "usr/lib/llvm-[0-9]*/bin/clang"
     # Node looks for /usr/share/nodejs from its own place: npm and its 400 modules are there.
     "usr/bin/node"
+    # rustc's standard library lies below its own prefix, in another package.
+    "usr/bin/rustc"
   ];
 
   # The same in a prefix that no /usr leads to: Python's standard library would be looked for in /usr.

@@ -2,9 +2,12 @@
 import { join } from 'node:path';
 import type { GarbageGuard } from '../environment/garbage-guard.ts';
 import { libraryRootOf, type KeptLibraryRecords } from '../environment/library-records.ts';
+import { cargo } from '../libraries/cargo/cargo.ts';
+import { go } from '../libraries/go/go.ts';
 import { algorithms } from '../libraries/integrity.ts';
 import { createLibraries, type Libraries } from '../libraries/libraries.ts';
 import { npm } from '../libraries/npm/npm.ts';
+import { python } from '../libraries/python/python.ts';
 import { createCertificateAuthority, type CertificateAuthority } from '../libraries/proxy/certificate-authority.ts';
 import { createDownloadCache } from '../libraries/proxy/download-cache.ts';
 import { createUpstream } from '../libraries/proxy/upstream.ts';
@@ -22,7 +25,7 @@ export function composeLibraries(settings: Settings, nix: Nix, { records, guard,
   let authority: Promise<CertificateAuthority> | undefined;
   return createLibraries({
     store: nix.store,
-    managers: [npm],
+    managers: [npm, python, cargo, go],
     records,
     busybox,
     hostPath: toolEnvironment()['PATH'] ?? '',

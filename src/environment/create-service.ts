@@ -166,7 +166,7 @@ export function createService(options: ServiceOptions): BerthService & { readonl
       storePath: options.physicalPath(environment.storePath),
     });
     context.emit({ type: 'mode.chosen', ...chosen });
-    const libraries = await options.libraries.run(wanted.evaluated, environment, context);
+    const libraries = await options.libraries.run(wanted.evaluated, environment, directory, context);
     const materialised = await inPhase(
       'materialise',
       context.emit,

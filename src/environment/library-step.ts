@@ -13,8 +13,16 @@ export interface PreparedLibraries {
 }
 
 export interface LibraryStep {
-  /** @throws BerthError LIBRARY_…, HASH_MISMATCH, REGISTRY_UNREACHABLE, REGISTRY_DENIED, DISK_FULL, CANCELLED */
-  run(evaluated: EvaluatedConfig, environment: Environment, context: WorkContext): Promise<PreparedLibraries>;
+  /**
+   * @param project the project's folder
+   * @throws BerthError LIBRARY_…, HASH_MISMATCH, REGISTRY_UNREACHABLE, REGISTRY_DENIED, DISK_FULL, CANCELLED
+   */
+  run(
+    evaluated: EvaluatedConfig,
+    environment: Environment,
+    project: string,
+    context: WorkContext,
+  ): Promise<PreparedLibraries>;
 }
 
 /** Without libraries the step costs nothing and says nothing. */
@@ -27,12 +35,12 @@ export function createLibraryStep(libraries: Libraries): LibraryStep {
   }
 
   return {
-    async run(evaluated, environment, context) {
+    async run(evaluated, environment, project, context) {
       if (Object.keys(evaluated.libraries).length === 0) return none;
       const made = async () => {
         const locks = Object.entries(await lockFilesOf(evaluated.libraries)).sort(([a], [b]) => (a < b ? -1 : 1));
         const found = await Promise.all(
-          locks.map(([manager, lockFile]) => libraries.tree({ manager, lockFile, environment }, context)),
+          locks.map(([manager, lockFile]) => libraries.tree({ manager, lockFile, project, environment }, context)),
         );
         const cache: StageCache = found.every((one) => one.cache === 'hit') ? 'hit' : 'miss';
         return { trees: found.map(({ tree }) => tree), cache };

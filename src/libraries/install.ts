@@ -2,19 +2,19 @@
  * Makes one library tree: the packages that the lock names are downloaded and checked, the manager's own install runs in a
  * sandbox with them, install scripts run with no network, and the result is frozen as a store path.
  */
-import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { copyFile, link, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
 import { BerthError } from '../core/errors.ts';
 import type { Emit } from '../core/events.ts';
 import type { StorePath } from '../nix/store.ts';
-import type { InstallCommand, LibraryManager, LibraryPlan } from './library.ts';
+import type { InstallCommand, LibraryInput, LibraryManager, LibraryPackage, LibraryPlan } from './library.ts';
 import type { CertificateAuthority } from './proxy/certificate-authority.ts';
 import type { DownloadCache } from './proxy/download-cache.ts';
 import { createProxy } from './proxy/proxy.ts';
-import { runInSandbox, type SandboxOptions } from './sandbox.ts';
+import { runInSandbox, type RunResult, type SandboxOptions } from './sandbox.ts';
 
 export interface InstallOptions {
-  readonly sandbox: Omit<SandboxOptions, 'workFolder' | 'folders'>;
+  readonly sandbox: Omit<SandboxOptions, 'workFolder' | 'workTarget' | 'folders'>;
   readonly authority: () => Promise<CertificateAuthority>;
   readonly downloads: DownloadCache;
   /** Where installs work; emptied after each. */
@@ -33,34 +33,48 @@ export interface InstallContext {
 /** How many packages are downloaded at the same time, ahead of what the manager asks for. */
 const parallelDownloads = 16;
 /** Where the sandbox finds the proxy's certificate. */
-const certificatePath = '/berth/proxy.pem';
+const certificatePath = '/berth/own/proxy.pem';
+/** Where it finds packages that the manager takes as files. */
+export const downloadsPath = '/berth/downloads';
+
+export interface Installed {
+  readonly storePath: StorePath;
+  readonly packages: readonly LibraryPackage[];
+}
 
 /**
- * @returns the tree's store path
+ * @param target the lock's folder in a berth
+ * @returns the tree's store path, and what is in it
  * @throws BerthError LIBRARY_INSTALL_FAILED, LIBRARY_INSTALL_TIMEOUT, HASH_MISMATCH, REGISTRY_UNREACHABLE, REGISTRY_DENIED,
  *   LIBRARY_DOWNLOAD_FAILED, DISK_FULL, CANCELLED
  */
 export async function install(
   manager: LibraryManager,
   plan: LibraryPlan,
+  target: string,
   options: InstallOptions,
   context: InstallContext,
-): Promise<StorePath> {
+): Promise<Installed> {
   await mkdir(options.temporaryFolder, { recursive: true });
   const folder = await mkdtemp(join(options.temporaryFolder, `${manager.name}-`));
-  const work = join(folder, 'work');
-  const own = join(folder, 'berth');
+  const [work, own, downloads] = [join(folder, 'work'), join(folder, 'own'), join(folder, 'downloads')];
   try {
-    await writeInputs(work, plan);
-    await mkdir(own);
+    for (const each of [work, own, downloads]) await mkdir(each);
+    await writeInputs(work, plan.inputs);
     const { certificate } = await options.authority();
     await writeFile(join(own, 'proxy.pem'), certificate);
     const sandbox: SandboxOptions = {
       ...options.sandbox,
       workFolder: work,
-      folders: { '/berth': { source: own, readOnly: true } },
+      workTarget: target,
+      folders: {
+        [dirname(certificatePath)]: { source: own, readOnly: true },
+        [downloadsPath]: { source: downloads, readOnly: true },
+      },
     };
-    await withDownloads(plan, options, context, async (signal, network) => {
+    const whole = await located(manager, plan, sandbox, options, context);
+    await writeInputs(work, whole.inputs);
+    await withDownloads(whole, downloads, options, context, async (signal, network) => {
       for (const command of plan.fetch) await run(manager, command, sandbox, options, { ...context, signal }, network);
     });
     for (const command of plan.build) await run(manager, command, sandbox, options, context);
@@ -69,14 +83,42 @@ export async function install(
       await mkdir(dirname(join(tree, output)), { recursive: true });
       await rename(join(work, output), join(tree, output));
     }
-    return await options.freeze(tree, `${manager.name}-libraries`, context.signal);
+    const storePath = await options.freeze(tree, `${manager.name}-libraries`, context.signal);
+    return { storePath, packages: whole.packages };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-async function writeInputs(work: string, plan: LibraryPlan): Promise<void> {
-  for (const { path, content } of plan.inputs) {
+/** Asks for what only the interpreter or an index knows. */
+async function located(
+  manager: LibraryManager,
+  plan: LibraryPlan,
+  sandbox: SandboxOptions,
+  options: InstallOptions,
+  context: InstallContext,
+): Promise<LibraryPlan> {
+  const found = await plan.locate?.({
+    page: async (url) => {
+      const { status, body } = await options.downloads.metadata(url, context.signal);
+      if (status === 200) return body;
+      const { host } = new URL(url);
+      const code = status === 401 || status === 403 ? 'REGISTRY_DENIED' : 'LIBRARY_DOWNLOAD_FAILED';
+      throw new BerthError(code, `${host} answered ${status} to a question about its index.`, { details: { url } });
+    },
+    run: async (command) => (await run(manager, command, sandbox, options, context)).stdout,
+  });
+  if (!found) return plan;
+  return {
+    ...plan,
+    inputs: found.inputs,
+    artifacts: [...plan.artifacts, ...found.artifacts],
+    packages: [...plan.packages, ...found.packages],
+  };
+}
+
+async function writeInputs(work: string, inputs: readonly LibraryInput[]): Promise<void> {
+  for (const { path, content } of inputs) {
     const normal = posix.normalize(path);
     if (normal.startsWith('..') || posix.isAbsolute(normal)) {
       throw new BerthError('LIBRARY_LOCK_INVALID', `The lock file names \`${path}\`, outside of its folder.`);
@@ -91,6 +133,7 @@ type Network = ReturnType<typeof createProxy>;
 /** Downloads ahead while the manager works; what it asks for meanwhile joins the downloads under way. */
 async function withDownloads(
   plan: LibraryPlan,
+  folder: string,
   options: InstallOptions,
   { emit, signal }: InstallContext,
   work: (signal: AbortSignal, network: Network) => Promise<void>,
@@ -119,7 +162,8 @@ async function withDownloads(
   let fault: unknown;
   const worker = async (): Promise<void> => {
     for (let next = waiting.shift(); next !== undefined && !all.aborted; next = waiting.shift()) {
-      const { size } = await options.downloads.artifact(next, all);
+      const { file, size } = await options.downloads.artifact(next, all);
+      if (next.saveAs !== undefined) await linkOrCopy(file, join(folder, next.saveAs));
       count(next.label, size);
     }
   };
@@ -129,7 +173,9 @@ async function withDownloads(
     ending.abort();
   });
   try {
-    await work(all, proxy);
+    // Where packages are taken as files, they must be there first.
+    if (plan.artifacts.some(({ saveAs }) => saveAs !== undefined)) await downloads;
+    if (fault === undefined) await work(all, proxy);
     await downloads;
   } catch (error) {
     throw fault ?? proxy.failure ?? error;
@@ -150,7 +196,7 @@ async function run(
   options: InstallOptions,
   { emit, signal }: InstallContext,
   network?: Network,
-): Promise<void> {
+): Promise<RunResult> {
   const result = await runInSandbox(command, sandbox, {
     ...(network ? { network: (listening) => network.serve(listening) } : {}),
     variables: (port) => (port === undefined ? {} : proxyVariables(port)),
@@ -158,13 +204,18 @@ async function run(
     timeoutMs: options.timeoutMs,
     ...(signal ? { signal } : {}),
   });
-  if (result.code === 0) return;
+  if (result.code === 0) return result;
   const when = network ? '' : ' while building without a network';
   throw new BerthError(
     'LIBRARY_INSTALL_FAILED',
     `\`${command.argv.join(' ')}\` failed${when} with status ${result.code ?? 'unknown'}.`,
     { details: { manager: manager.name, log: result.tail.join('\n') } },
   );
+}
+
+async function linkOrCopy(file: string, target: string): Promise<void> {
+  await mkdir(dirname(target), { recursive: true });
+  await link(file, target).catch(() => copyFile(file, target));
 }
 
 /** Each client has its own name for the authority that it trusts. */

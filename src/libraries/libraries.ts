@@ -4,7 +4,7 @@
  */
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, posix, relative } from 'node:path';
 import type { Digest } from '../core/digest.ts';
 import { BerthError } from '../core/errors.ts';
 import { SingleFlight } from '../core/single-flight.ts';
@@ -48,6 +48,8 @@ export interface LibraryRequest {
   readonly manager: string;
   /** Absolute path on the host. */
   readonly lockFile: string;
+  /** The project's folder on the host, which is /work in a berth. */
+  readonly project: string;
   readonly environment: InstallEnvironment;
 }
 
@@ -88,7 +90,14 @@ export function createLibraries(options: LibrariesOptions): Libraries {
     signal?: AbortSignal,
   ): Promise<string> {
     if (!manager.question) return '';
-    const sandbox = { store, environment, busybox: options.busybox, hostPath: options.hostPath, workFolder: folder };
+    const sandbox = {
+      store,
+      environment,
+      busybox: options.busybox,
+      hostPath: options.hostPath,
+      workFolder: folder,
+      workTarget: '/work',
+    };
     const { code, stdout } = await runInSandbox(manager.question, sandbox, {
       timeoutMs: 30_000,
       ...(signal ? { signal } : {}),
@@ -111,7 +120,8 @@ export function createLibraries(options: LibrariesOptions): Libraries {
       asked.catch(() => answers.delete(key));
     }
     const answer = await asked;
-    return { folder, lockFile: request.lockFile, system: options.system, answer } satisfies ManagerContext;
+    const target = targetOf(request);
+    return { folder, lockFile: request.lockFile, target, system: options.system, answer } satisfies ManagerContext;
   }
 
   return {
@@ -121,12 +131,14 @@ export function createLibraries(options: LibrariesOptions): Libraries {
         throw new BerthError('LIBRARY_LOCK_INVALID', `The lock file ${request.lockFile} is not there.`);
       }
       requirePrograms(manager, request);
-      const plan = await manager.plan(await contextOf(manager, request, context.signal));
+      const asked = await contextOf(manager, request, context.signal);
+      const plan = await manager.plan(asked);
       const key = treeKey(manager, plan, store, request.environment, options.system);
       const known = records.get(key);
       if (known && existsSync(physicalPath(store, known.storePath))) {
         records.touch(key);
-        return { tree: known, cache: 'hit' };
+        // The same tree may have another place in another project.
+        return { tree: { ...known, place: plan.place }, cache: 'hit' };
       }
       const { value } = await flights.run(
         key,
@@ -139,15 +151,14 @@ export function createLibraries(options: LibrariesOptions): Libraries {
           };
           const freeze: InstallOptions['freeze'] = (folder, name) => options.freeze(key, folder, name, signal);
           const how = { ...options, sandbox, freeze };
-          const storePath = await install(manager, plan, how, { emit: context.emit, signal });
-          const { packages, place } = plan;
-          const tree: LibraryTree = { manager: manager.name, key, storePath, packages, place };
+          const installed = await install(manager, plan, asked.target, how, { emit: context.emit, signal });
+          const tree: LibraryTree = { manager: manager.name, key, ...installed, place: plan.place };
           records.save(tree);
           return tree;
         },
         context.signal,
       );
-      return { tree: value, cache: 'miss' };
+      return { tree: { ...value, place: plan.place }, cache: 'miss' };
     },
     async found(folder) {
       const names = new Set(await readdir(folder));
@@ -159,4 +170,10 @@ export function createLibraries(options: LibrariesOptions): Libraries {
       return found;
     },
   };
+}
+
+/** @returns where the lock's folder is in a berth: below /work as it is below the project */
+function targetOf({ lockFile, project }: LibraryRequest): string {
+  const below = relative(project, dirname(lockFile));
+  return below.startsWith('..') ? '/work' : posix.join('/work', below);
 }

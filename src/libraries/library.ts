@@ -14,6 +14,8 @@ export interface LockedArtifact {
   /** The package, for people: `left-pad 1.3.0`. */
   readonly label: string;
   readonly integrity: Integrity;
+  /** For a manager that takes packages as files: its name in the sandbox's folder /berth/downloads. */
+  readonly saveAs?: string;
 }
 
 /** A file that the install is given, by its path relative to the lock's folder. */
@@ -26,6 +28,11 @@ export interface LibraryInput {
 export interface InstallCommand {
   readonly argv: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+}
+
+/** A script for the sandbox's own busybox, which is there whatever the environment brings. */
+export function shell(script: string, env: Readonly<Record<string, string>> = {}): InstallCommand {
+  return { argv: ['/berth/bin/busybox', 'sh', '-c', script], env };
 }
 
 /** What a lock file asks for, and how the manager puts it in place. */
@@ -47,6 +54,29 @@ export interface LibraryPlan {
   /** How the tree shows in a berth. */
   readonly place: LibraryPlace;
   /** Packages, for people and for the SBOM. */
+  readonly packages: readonly LibraryPackage[];
+  /**
+   * What only the interpreter or a registry's index can tell, such as where a package of a hash lies. Asked when a tree is
+   * made, not when it is there.
+   * @throws as `plan`, and what `page` throws
+   */
+  readonly locate?: (tools: LocateTools) => Promise<LocatedPackages>;
+}
+
+export interface LocateTools {
+  /** @returns a page of an index; a registry that is away may give an older one */
+  page(url: string): Promise<Uint8Array>;
+  /**
+   * Runs a command of the environment among the plan's inputs, with no network.
+   * @returns what it printed
+   */
+  run(command: InstallCommand): Promise<string>;
+}
+
+/** Added to the plan's own. */
+export interface LocatedPackages {
+  readonly artifacts: readonly LockedArtifact[];
+  readonly inputs: readonly LibraryInput[];
   readonly packages: readonly LibraryPackage[];
 }
 
@@ -71,6 +101,8 @@ export interface ManagerContext {
   /** The lock's folder on the host. */
   readonly folder: string;
   readonly lockFile: string;
+  /** The lock's folder in a berth, and in the sandbox: `/work`. */
+  readonly target: string;
   /** `x86_64-linux` */
   readonly system: string;
   /** What the manager's question was answered. */

@@ -22,8 +22,10 @@ export interface InstallEnvironment {
 export interface SandboxOptions {
   readonly store: Store;
   readonly environment: InstallEnvironment;
-  /** Folder on the host that is the sandbox's /work, writable: where the lock lies. */
+  /** Folder on the host where the lock lies, writable in the sandbox. */
   readonly workFolder: string;
+  /** Where it is in the sandbox. */
+  readonly workTarget: string;
   /** Other folders, by their path in the sandbox. */
   readonly folders?: Readonly<Record<string, { readonly source: string; readonly readOnly: boolean }>>;
   /** A static busybox: /bin/sh where the environment brings none. */
@@ -139,8 +141,9 @@ function sandboxArguments(options: SandboxOptions, variables: Readonly<Record<st
     ...Object.entries(variables).flatMap(([name, value]) => ['--setenv', name, value]),
     ...['--tmpfs', '/', '--dir', '/nix', '--ro-bind', physicalStoreDirectory(store), '/nix/store'],
     ...['--proc', '/proc', '--dev', '/dev', '--tmpfs', '/tmp', '--dir', '/tmp/home', '--dir', '/etc', '--dir', '/root'],
-    ...(environment.fhs === null ? busyboxArguments(options.busybox) : viewArguments(store, environment.fhs)),
-    ...['--bind', options.workFolder, '/work', '--chdir', '/work'],
+    ...['--ro-bind', options.busybox, '/berth/bin/busybox'],
+    ...(environment.fhs === null ? busyboxArguments : viewArguments(store, environment.fhs)),
+    ...['--bind', options.workFolder, options.workTarget, '--chdir', options.workTarget],
     ...Object.entries(options.folders ?? {}).flatMap(([target, { source, readOnly }]) => [
       readOnly ? '--ro-bind' : '--bind',
       source,
@@ -159,12 +162,10 @@ function viewArguments(store: Store, fhs: StorePath): string[] {
   ];
 }
 
-function busyboxArguments(busybox: string): string[] {
-  return [
-    ...['--ro-bind', busybox, '/berth/bin/busybox', '--dir', '/bin', '--symlink', '/berth/bin/busybox', '/bin/sh'],
-    ...['--dir', '/usr/bin', '--symlink', '/berth/bin/busybox', '/usr/bin/env'],
-  ];
-}
+const busyboxArguments = [
+  ...['--dir', '/bin', '--symlink', '/berth/bin/busybox', '/bin/sh'],
+  ...['--dir', '/usr/bin', '--symlink', '/berth/bin/busybox', '/usr/bin/env'],
+];
 
 function readdirIfThere(folder: string): string[] {
   try {

@@ -29,9 +29,9 @@ export const npm: LibraryManager = {
       build: needsScripts(lock) ? [npmCommand(['rebuild', ...quiet])] : [],
       outputs: folders,
       place: {
-        mounts: folders.map((folder) => ({ folder, target: posix.join('/work', folder) })),
+        mounts: folders.map((folder) => ({ folder, target: posix.join(context.target, folder) })),
         variables: {},
-        path: folders.map((folder) => posix.join('/work', folder, '.bin')),
+        path: folders.map((folder) => posix.join(context.target, folder, '.bin')),
       },
     } satisfies LibraryPlan;
   },

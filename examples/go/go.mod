@@ -1,0 +1,5 @@
+module berth.example/title
+
+go 1.19
+
+require golang.org/x/text v0.14.0
