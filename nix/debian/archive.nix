@@ -91,5 +91,7 @@ rec {
   # Debian's names for the system.
   inherit architecture;
   triplet = { x86_64-linux = "x86_64-linux-gnu"; aarch64-linux = "aarch64-linux-gnu"; }.${system};
+  # As programs name it.
+  loaderPath = { x86_64-linux = "/lib64/ld-linux-x86-64.so.2"; aarch64-linux = "/lib/ld-linux-aarch64.so.1"; }.${system};
   loader = { x86_64-linux = "ld-linux-x86-64.so.2"; aarch64-linux = "ld-linux-aarch64.so.1"; }.${system};
 }

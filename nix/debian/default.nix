@@ -15,6 +15,8 @@
 #   text of the path is used.
 # - `pkgs.fhsView { packages; name ? …; base ? true; }`: a derivation, the merged view of the packages' closure: usr/,
 #   etc/ and links bin, sbin, lib, lib64. /usr of the container leads to it. Its run-time closure holds every package.
+# - `pkgs.beside { package; wanted; }`: the package for an environment whose /usr is another suite's: no part of the view;
+#   its `bin` holds its programs, also as NAME@WANTED, and those alone in its attribute `named`.
 # - `pkgs.mkShell { packages, nativeBuildInputs, buildInputs, inputsFrom, shellHook, env, name, … }`: a derivation with
 #   `drvAttrs`. Environment variables of its builder that matter:
 #       stdenv     a store path whose `setup` (POSIX sh and bash) exports PATH and what the packages need; it reads
@@ -87,6 +89,15 @@ let
       lib
       ;
   };
+  beside = import ./beside.nix {
+    inherit
+      archive
+      closure
+      builds
+      suite
+      lib
+      ;
+  };
   builders = import ./builders.nix { inherit archive lib; };
   mkShell = import ./mk-shell.nix { inherit archive fhsView lib; };
   stdenv = import ./stdenv.nix { inherit archive lib system; };
@@ -94,6 +105,7 @@ let
   own = builders // {
     inherit
       lib
+      beside
       fhsView
       mkShell
       stdenv

@@ -98,4 +98,14 @@
     "usr/lib/postgresql/*/bin"
     "usr/lib/go-*/bin"
   ];
+
+  # Folders of /usr whose names are in a library: see beside.nix. They are copied for a package that is beside the view.
+  moved = [
+    {
+      # A part of Node's own modules is read from there.
+      package = "nodejs";
+      library = "usr/lib/*/libnode.so.*";
+      folder = "/usr/share/nodejs";
+    }
+  ];
 }

@@ -41,7 +41,10 @@ let
         lib.flatten (map inputsOf ([ arguments ] ++ map (it: it.berthShell or it) others))
       );
       isDebian = it: it ? berthDebian;
-      view = fhsView { packages = lib.filter isDebian inputs; };
+      view = fhsView {
+        packages = lib.filter isDebian inputs;
+        links = lib.unique (lib.concatMap (it: it.berthLinks or [ ]) inputs);
+      };
       foreign = lib.unique (map (it: "${lib.getBin it}/bin") (lib.filter (it: !(isDebian it)) inputs));
       hooks = lib.filter (it: it != "") ((map (it: it.shellHook or "") others) ++ [ (arguments.shellHook or "") ]);
 

@@ -8,24 +8,7 @@
 let
   fixups = import ./fixups.nix;
 
-  # perl-base of the suite itself, started by its own loader: the sandbox has no /lib64.
-  perl =
-    let
-      inherit (builds.archive) members triplet;
-      unpacked = members.perl-base.unpacked;
-      libraries = lib.concatMapStringsSep ":" (member: "${member.unpacked}/usr/lib/${triplet}") (
-        builds.closure [ "perl-base" ]
-      );
-    in
-    {
-      loader = "${members.libc6.unpacked}/usr/lib/${triplet}/${builds.archive.loader}";
-      arguments = [
-        "--library-path"
-        libraries
-        "${unpacked}/usr/bin/perl"
-        "-I${unpacked}/usr/lib/${triplet}/perl-base"
-      ];
-    };
+  inherit (import ./perl.nix { inherit builds lib; }) perl;
   script = builtins.toFile "view.pl" (builtins.readFile ./view.pl);
   lines = lib.concatStringsSep "\n";
 
@@ -38,8 +21,10 @@ let
   namesOf = package: if builtins.isString package then [ package ] else package.debian.members;
 in
 # packages: of this set, or Debian's names. base: whether it has the shell and tools that every system has.
+# links: further trees to merge, of packages that are beside the view (beside.nix).
 {
   packages,
+  links ? [ ],
   name ? "fhs",
   base ? true,
 }:
@@ -63,7 +48,8 @@ derivation {
     lib.concatMapStrings (member: line member.unpacked member.name (isExplicit ? ${member.name})) members
     + lib.concatStrings (
       lib.mapAttrsToList (member: path: lib.optionalString (isMember ? ${member}) (line path "~${member}" false)) made
-    );
+    )
+    + lib.concatStrings (lib.imap0 (index: tree: line tree "~link${toString index}" false) links);
   copied = lines (fixups.copied ++ lib.optionals (!base) fixups.copiedAlone);
   copiedWhereMerged = lines fixups.copiedWhereMerged;
   omitted = lines (fixups.omitted ++ lib.optionals (!(lib.any (it: isMember ? ${it}) fixups.locales)) fixups.translations);
