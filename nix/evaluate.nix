@@ -6,6 +6,8 @@ let
   inherit (import ./errors.nix) fail failAt;
   inherit (import ./load.nix { inherit request; }) importFile sources fetchTree;
 
+  pinned = import ./pinned.nix { inherit request sources; };
+
   isDerivation = value: builtins.isAttrs value && value.type or null == "derivation";
   nameOf = package: package.pname or (builtins.parseDrvName package.name).name;
   versionOf = package: package.version or (builtins.parseDrvName package.name).version;
@@ -15,7 +17,9 @@ let
   debian = sources.get "debian";
   sourceOf =
     package:
-    if isDebian package then
+    if package ? berthSource then
+      package.berthSource
+    else if isDebian package then
       "debian"
     else if sources.defaultKind == null || defaultIsDebian then
       "nixpkgs"
@@ -52,7 +56,7 @@ let
     pkgs = sources.default;
     lib = sources.default.lib;
     inherit (request) system;
-    at = fail "NOT_YET" { feature = "`at`, which pins a package's version,"; };
+    inherit (pinned) at;
   }
   // builtins.listToAttrs (
     map (name: {
@@ -157,7 +161,9 @@ let
 
       # The order of packages means nothing here, so it must not change the environment.
       packages = builtins.sort (a: b: if a.name != b.name then a.name < b.name else a.drvPath < b.drvPath) (
-        listOf (if config ? deps then "deps" else "packages") "a list of packages" isDerivation (package: package)
+        pinned.settle (
+          listOf (if config ? deps then "deps" else "packages") "a list of packages" isDerivation (package: package)
+        )
         ++ extraPackages
       );
 

@@ -30,6 +30,8 @@ my (%copies, @scripts);
 for my $name (list("$prefix/usr")) { mirror("usr/$name") }
 rewrite($_) for @scripts;
 link_own();
+# Programs look beside the folder that they were found in.
+for my $name (qw(lib libexec share include)) { symlink "usr/$name", "$out/$name" if -e "$out/usr/$name" }
 
 # Where a program of the prefix really is: view.pl has put a script in its place.
 sub original {
@@ -234,10 +236,10 @@ sub link_own {
                 next if $linked{$program}++ || !(-e "$out/$folder/$program" || -l "$out/$folder/$program");
                 $found = 1;
                 symlink "../$folder/$program", "$out/bin/$program" or die "$out/bin/$program: $!";
+                # Programs look at their own name, so they are told the plain one.
                 for my $other ("bin/$program\@$ENV{wanted}", "named/bin/$program\@$ENV{wanted}") {
-                    my $up = $other =~ /^named/ ? '../..' : '..';
-                    # Programs look at their own name: they are told the plain one.
-                    symlink "$up/$folder/$program", "$out/$other" or die "$out/$other: $!";
+                    spew("$out/$other", "#!$ENV{shell}\nexec '$out/bin/$program' \"\$@\"\n");
+                    chmod 0755, "$out/$other";
                 }
             }
         }

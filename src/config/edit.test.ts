@@ -54,6 +54,20 @@ describe('adding and removing a package', () => {
     );
   });
 
+  it('writes a version, and asks for `at` where it has to', () => {
+    const before = '{ pkgs, ... }: { packages = [ pkgs.git ]; }';
+    const after = '{ pkgs, at, ... }: { packages = [ pkgs.git (at "nodejs" "18") ]; }';
+    expect(addPackages(before, ['nodejs@18'])).toBe(after);
+    expect(addPackages(after, ['nodejs@18'])).toBe(after);
+    expect(listedPackages(after)).toEqual(['git', 'nodejs@18']);
+    expect(removePackages(after, ['nodejs@18'])).toBe('{ pkgs, at, ... }: { packages = [ pkgs.git ]; }');
+    expect(addPackages('{ pkgs }: { packages = [ ]; }', ['g++@>=12 <13'])).toBe(
+      '{ pkgs, at }: { packages = [ (at "g++" ">=12 <13") ]; }',
+    );
+    expect(() => addPackages('pkgs: { packages = [ ]; }', ['nodejs@18'])).toThrow(/can't ask for `at`/);
+    expect(() => addPackages(before, ['nodejs@"'])).toThrow(/no name/);
+  });
+
   it('writes names as the list does', () => {
     expect(addPackages('p: { packages = [ p.git ]; }', ['jq'])).toBe('p: { packages = [ p.git p.jq ]; }');
   });

@@ -52,6 +52,12 @@ function addPackage(text: string, name: string, file: string): string {
   const tokens = tokenize(text);
   const list = findList(text, tokens, file, name);
   if (list.elements.some((element) => nameOf(element.text, list.prefix) === name)) return text;
+  const versioned = /^([^@]+)@(.+)$/.exec(name);
+  if (versioned) {
+    const written = `(at ${quoted(versioned[1] ?? '')} ${quoted(versioned[2] ?? '')})`;
+    const edited = withArgument('at', insertElement(text, tokens, list, written), tokens, file, name);
+    return verified(edited, file, [...list.elements.map((element) => element.text), written], name);
+  }
   // A package of another source is written whole.
   const written = /^(?:debian|nixpkgs)\./.test(name) ? wholeName(name, tokens, file) : `${list.prefix}${name}`;
   const edited = insertElement(text, tokens, list, written);
@@ -176,6 +182,8 @@ function endOfTerm(tokens: readonly Token[], start: number): number | undefined 
 }
 
 function nameOf(element: string, prefix: string): string {
+  const [, name, wanted] = /^\(\s*at\s+"([^"$\\]+)"\s+"([^"$\\]+)"\s*\)$/.exec(element) ?? [];
+  if (name !== undefined && wanted !== undefined) return `${name}@${wanted}`;
   return prefix !== '' && element.startsWith(prefix) ? element.slice(prefix.length) : element;
 }
 
@@ -226,7 +234,37 @@ function indentOf(text: string, offset: number): string {
   return /^[ \t]*/.exec(text.slice(lineStart, offset))?.[0] ?? '';
 }
 
+/** The config's arguments with one more, where it has not got it: `{ pkgs, ... }:` becomes `{ pkgs, at, ... }:`. */
+function withArgument(argument: string, text: string, tokens: readonly Token[], file: string, name: string): string {
+  const open = tokens[0]?.text === '{' ? tokens[0] : undefined;
+  const close = tokens.findIndex((token) => token.text === '}');
+  const formals = tokens.slice(1, close);
+  if (!open || tokens[close + 1]?.text !== ':' || formals.some((token) => token.text === '{')) {
+    throw new BerthError(
+      'CONFIG_NOT_EDITABLE',
+      `${file} takes no arguments by name, so it can't ask for \`${argument}\`.`,
+      {
+        hint: `Begin it with \`{ pkgs, ${argument}, ... }:\`, then add ${name} again.`,
+      },
+    );
+  }
+  if (formals.some((token) => token.text === argument)) return text;
+  // Before the `...`, which ends the list, else after the last argument. All of it is before the packages.
+  const dots = formals.find((token) => token.text === '.');
+  if (dots) return `${text.slice(0, dots.start)}${argument}, ${text.slice(dots.start)}`;
+  const last = formals.at(-1);
+  const at = last?.end ?? open.end;
+  const comma = last === undefined || last.text === ',' ? ' ' : ', ';
+  return `${text.slice(0, at)}${comma}${argument}${text.slice(at)}`;
+}
+
+function quoted(text: string): string {
+  return `"${text}"`;
+}
+
 function checkName(name: string, file: string): void {
+  // Neither part can end the text that it is written into.
+  if (/^[\w.+'-]+@[^"\\$\n]{1,100}$/.test(name)) return;
   const part = String.raw`(?:[A-Za-z_][\w'-]*|"[^"$\\]+")`;
   if (new RegExp(`^${part}(?:\\.${part})*$`).test(name)) return;
   throw new BerthError('CONFIG_NOT_EDITABLE', `\`${name}\` is no name that ${file} could have.`, {

@@ -21,17 +21,54 @@ const lockedSourceSchema = z.strictObject({
   pin: z.record(z.string(), json),
 }) satisfies z.ZodType<LockedSource>;
 
+/** A package of a version that the config names, as it was resolved when it was first asked for. */
+export interface LockedPackage {
+  /** Who was asked: `at` is the sources of packages; all others are outside of them. */
+  readonly kind: PackageKind;
+  readonly name: string;
+  /** The version, prefix or range that the config has. */
+  readonly wanted: string;
+  readonly version: string;
+  /** Where it comes from, for people: `debian trixie 2026-11-23`, `npm`. */
+  readonly origin: string;
+  /** Whether nobody of the source's maintainers has looked at it. */
+  readonly outside: boolean;
+  /** What is needed to get it again: a revision in `sources` and the name in it; or addresses and hashes. */
+  readonly pin: { readonly [key: string]: Json };
+}
+
+export const packageKinds = ['at', 'npm', 'pypi', 'crate', 'goModule', 'url', 'override'] as const;
+export type PackageKind = (typeof packageKinds)[number];
+
+/** @returns the name of an entry of `packages`: `nodejs@18`, `npm:typescript@5.4.5` */
+export function lockedPackageKey({ kind, name, wanted }: Pick<LockedPackage, 'kind' | 'name' | 'wanted'>): string {
+  return `${kind === 'at' ? '' : `${kind}:`}${name}@${wanted}`;
+}
+
+const lockedPackageSchema = z.strictObject({
+  kind: z.enum(packageKinds),
+  name: z.string(),
+  wanted: z.string(),
+  version: z.string(),
+  origin: z.string(),
+  outside: z.boolean(),
+  pin: z.record(z.string(), json),
+}) satisfies z.ZodType<LockedPackage>;
+
 const lockSchema = z.strictObject({
   version: z.literal(lockVersion),
   sources: z.record(z.string(), lockedSourceSchema),
   platforms: z.record(z.string(), z.record(z.string(), lockedSourceSchema)).optional(),
+  packages: z.record(z.string(), lockedPackageSchema).optional(),
 });
 
 export interface Lock {
-  /** By the names that configs use: `pkgs` for the default source, else `debian`, `nixpkgs`. */
+  /** By the names that configs use: `pkgs` for the default source, else `debian`, `nixpkgs`; or by that of a revision that only packages have. */
   readonly sources: Readonly<Record<string, LockedSource>>;
   /** Of sources that are locked for each system by itself, the locks for systems other than the one that locked first. */
   readonly platforms?: Readonly<Record<string, Readonly<Record<string, LockedSource>>>>;
+  /** Packages of versions that the config names: see lockedPackageKey. */
+  readonly packages?: Readonly<Record<string, LockedPackage>>;
 }
 
 /**
@@ -74,8 +111,8 @@ export function parseLock(text: string, file: string): Lock {
       cause: parsed.error,
     });
   }
-  const { sources, platforms } = parsed.data;
-  return { sources, ...(platforms ? { platforms } : {}) };
+  const { sources, platforms, packages } = parsed.data;
+  return { sources, ...(platforms ? { platforms } : {}), ...(packages ? { packages } : {}) };
 }
 
 /** @returns the file's text: the same for the same lock, with sorted keys, so that version control shows real changes only */

@@ -101,6 +101,24 @@ export const catalogue = {
     meaning: 'The config names a package that the source does not have.',
     hint: 'Look for its name with `berth search NAME`.',
   },
+  VERSION_UNKNOWN: {
+    ...user,
+    exitCode: 65,
+    meaning: 'No source has the package in a version that fits what was asked for.',
+    hint: 'Ask for one of the versions that the message names.',
+  },
+  VERSION_INVALID: {
+    ...user,
+    exitCode: 65,
+    meaning: 'What was asked for is neither a version nor a range of versions.',
+    hint: 'Write a version (`18.20.4`), the beginning of one (`18`), or a range (`^18.2`, `>=18 <20`).',
+  },
+  VERSION_NOT_BESIDE: {
+    ...user,
+    exitCode: 65,
+    meaning: 'The package can only be a part of /usr, and the version asked for is of another suite than /usr is.',
+    hint: 'Take the version that the default source has, or lock the default source to the other suite.',
+  },
   UNKNOWN_KEY: {
     ...user,
     exitCode: 65,
@@ -159,6 +177,12 @@ export const catalogue = {
     ...user,
     exitCode: 65,
     meaning: 'The config asks for a source that is not locked.',
+    hint: 'Run `berth lock`.',
+  },
+  PACKAGES_NEEDED: {
+    ...user,
+    exitCode: 65,
+    meaning: 'The config asks for versions of packages that are not locked.',
     hint: 'Run `berth lock`.',
   },
   // Building

@@ -22,6 +22,7 @@ import { createImageRecords } from '../environment/image-records.ts';
 import type { ImageService } from '../environment/images.ts';
 import { createLibraryRecords } from '../environment/library-records.ts';
 import { createLibraryStep } from '../environment/library-step.ts';
+import { createPackageLocks } from '../environment/package-locks.ts';
 import { createNixAccess, usesNix } from '../environment/nix-access.ts';
 import { prepareHeld } from '../environment/prepare.ts';
 import { createEnvironmentRecords, environmentKey, openStateDatabase } from '../environment/records.ts';
@@ -89,6 +90,7 @@ export async function compose(settings: Settings, bus: EventBus, beginWork?: () 
     keep: (source, lockFile) => sourceKeeper.keep(source, lockFile),
     fallback: (kind) => sourceKeeper.newest(kind),
   });
+  const packages = createPackageLocks({ sources, locks });
   const builder = composeBuilder(settings, nix, database, bus);
   const build = createBuildStep({
     nix,
@@ -107,6 +109,7 @@ export async function compose(settings: Settings, bus: EventBus, beginWork?: () 
     }),
     records,
     locks,
+    packages,
     reachable: (evaluated) => build.reachable(evaluated),
     inTurn: evaluationsInTurn(builder),
     evaluator: {
@@ -147,6 +150,7 @@ export async function compose(settings: Settings, bus: EventBus, beginWork?: () 
   const service = createService({
     findConfig,
     locks,
+    packages,
     evaluate,
     build,
     libraries: createLibraryStep(libraries),

@@ -23,6 +23,7 @@ import type { GenerationOrigin, Generations } from './generations.ts';
 import type { ImageStep } from './image-step.ts';
 import { inPhase, prepareHeld, prepareKnown, type KnownSteps, type Prepared } from './prepare.ts';
 import type { LibraryStep } from './library-step.ts';
+import { packagesMeant, splitVersion, type PackageLocks } from './package-locks.ts';
 import { usesNix, type NixAccess } from './nix-access.ts';
 import type { EnvironmentRecords } from './records.ts';
 import type {
@@ -44,6 +45,7 @@ import type { SourceLocks } from './source-locks.ts';
 export interface ServiceOptions {
   readonly findConfig: (path: string) => ConfigFile;
   readonly locks: SourceLocks;
+  readonly packages: PackageLocks;
   readonly evaluate: EvaluateStep;
   readonly build: BuildStep;
   readonly libraries: LibraryStep;
@@ -396,19 +398,34 @@ export function createService(options: ServiceOptions): BerthService & { readonl
         }
         for (const name of Object.keys(locks.read(config))) changed.add(name);
       } else if (update) {
-        for (const name of await locks.update(config, update, context)) changed.add(name);
+        // A name may be a package's as well as a source's.
+        const { packages: pinned } = locks.readAll(config);
+        const ofPackages = update.filter((name) => packagesMeant({ packages: pinned }, name).length > 0);
+        const ofSources = update.filter((name) => !ofPackages.includes(name));
+        if (update.length === 0 || ofSources.length > 0) {
+          for (const name of await locks.update(config, ofSources, context)) changed.add(name);
+        }
+        if (update.length === 0 || ofPackages.length > 0) {
+          for (const name of await options.packages.update(config, ofPackages, context)) changed.add(name);
+        }
       }
       return {
         lockFile: config.lockFile,
-        sources: Object.entries(locks.read(config)).map(([name, { label }]) => ({
-          name,
-          label,
-          changed: changed.has(name),
-        })),
+        sources: [
+          ...Object.entries(locks.read(config)).map(([name, { label }]) => ({ name, label })),
+          ...Object.entries(locks.packages(config)).map(([name, { version, origin }]) => ({
+            name,
+            label: `${version} (${origin})`,
+          })),
+        ].map((entry) => ({ ...entry, changed: changed.has(entry.name) })),
       };
     },
     async search(path, query, limit, context) {
-      return locks.search(path === undefined ? undefined : configIfThere(path), query, limit, context);
+      const config = path === undefined ? undefined : configIfThere(path);
+      const versioned = /\s/.test(query) ? undefined : splitVersion(query);
+      return versioned
+        ? options.packages.search(config, versioned.name, versioned.wanted, limit, context)
+        : locks.search(config, query, limit, context);
     },
     addPackages: (path, names, context, edit) => editPackages('add', path, names, context, edit),
     removePackages: (path, names, context, edit) => editPackages('remove', path, names, context, edit),
@@ -433,10 +450,21 @@ export function createService(options: ServiceOptions): BerthService & { readonl
     origin: GenerationOrigin = edit,
   ): Promise<PackagesEdited> {
     const config = options.findConfig(path);
-    if (edit === 'add') await locks.require(config, names, context);
+    if (edit === 'add') await requirePackages(config, names, context);
     const edited = await options.editPackages(config, edit, names);
     const switched = noSwitch ? [] : await switching.switchBerthsOf(config, origin, context);
     return { file: config.file, names: edited, switched };
+  }
+
+  /** What is added by its version is locked by that. */
+  async function requirePackages(config: ConfigFile, names: readonly string[], context: WorkContext): Promise<void> {
+    const versioned = names.flatMap((name) => splitVersion(name) ?? []).map((it) => ({ kind: 'at' as const, ...it }));
+    await options.packages.lock(config, versioned, context);
+    await locks.require(
+      config,
+      names.filter((name) => splitVersion(name) === undefined),
+      context,
+    );
   }
 
   /** A search works in any folder; one with a config searches what its lock says. */

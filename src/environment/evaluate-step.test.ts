@@ -30,6 +30,8 @@ const fakeSource: Source = {
   prepare: () => Promise.resolve({ kind: 'debian', nix: {}, storePaths: [] }),
   search: () => Promise.resolve([]),
   has: () => Promise.resolve(true),
+  versions: () => Promise.resolve([]),
+  elsewhere: () => Promise.resolve([]),
   nearest: () => Promise.resolve(['ripgrep']),
 };
 
@@ -47,6 +49,7 @@ function stepWith(evaluate: (request: EvaluateRequest, count: number) => Promise
       keep: () => Promise.resolve(),
       fallback: () => undefined,
     }),
+    packages: { lock: () => Promise.resolve() },
     evaluator: { code: 'sha256:aa', system: 'x86_64-linux', allowUnfree: false, allowImportFromDerivation: false },
     reachable: () => 'built',
     inTurn: (_, context, work) => work(context.signal ?? new AbortController().signal),

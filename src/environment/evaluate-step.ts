@@ -3,8 +3,10 @@
  * evaluated, once however many ask.
  */
 import { readFileSync } from 'node:fs';
+import { z } from 'zod';
 import { createStormBrake, evaluationBrake } from '../builder/storm-brake.ts';
 import type { ConfigFile } from '../config/config-file.ts';
+import { lockedPackageKey, packageKinds, type LockedPackage } from '../config/lock.ts';
 import { digestOf } from '../core/digest.ts';
 import { BerthError } from '../core/errors.ts';
 import { SingleFlight } from '../core/single-flight.ts';
@@ -16,6 +18,7 @@ import type { SourceKind } from '../nix/prepared-source.ts';
 import type { ReadTrace } from '../nix/read-trace.ts';
 import type { LockedSource } from '../sources/source.ts';
 import type { BuildStep } from './build-step.ts';
+import type { PackageLocks, WantedPackage } from './package-locks.ts';
 import type { Evaluated } from './prepare.ts';
 import { environmentKey, type EnvironmentRecords, type TraceRecord } from './records.ts';
 import type { EnvironmentRequest, WorkContext } from './service.ts';
@@ -26,6 +29,7 @@ export interface EvaluateStepOptions {
   readonly nix: Pick<Nix, 'evaluate'>;
   readonly records: EnvironmentRecords;
   readonly locks: SourceLocks;
+  readonly packages: Pick<PackageLocks, 'lock'>;
   readonly evaluator: EvaluatorIdentity;
   /** How what an earlier evaluation gave can still be had; a garbage collection may have taken it. */
   readonly reachable: BuildStep['reachable'];
@@ -69,9 +73,11 @@ export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
   }
 
   function subject(config: ConfigFile, request: EnvironmentRequest): Subject {
+    const { sources, packages } = locks.readAll(config, request.system);
     return {
       file: config.file,
-      sources: locks.read(config, request.system),
+      sources,
+      ...(Object.keys(packages).length > 0 ? { packages } : {}),
       withNix: request.withNix ?? false,
       evaluator: { ...options.evaluator, ...(request.system === undefined ? {} : { system: request.system }) },
     };
@@ -92,7 +98,7 @@ export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
   ): Promise<Evaluation> {
     const flight = { emit: context.emit, signal };
     if (mentionsDefaultSource(config)) await locks.lockNamed(config, defaultSourceName, flight);
-    // A source is locked when the config first asks for it; each round adds one, so the rounds end.
+    // Sources and versions are locked when the config first asks for them; each round adds some, so the rounds end.
     for (;;) {
       if (request.system !== undefined) await locks.lockFor(request.system, config, flight);
       const sources = await locks.prepareAll(config, flight, request.system);
@@ -101,6 +107,7 @@ export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
           {
             config,
             sources,
+            packages: locks.packages(config),
             defaultSource: defaultSourceName,
             extraPackages: request.withNix ? options.nixPackages(locks.defaultKind(config)) : [],
             withNix: request.withNix ?? false,
@@ -111,9 +118,12 @@ export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
           turnSignal,
         ),
       );
-      const needed = evaluation.ok ? undefined : sourceNeeded(evaluation.error);
-      if (needed === undefined) return evaluation;
-      await locks.lockNamed(config, needed, flight);
+      if (evaluation.ok) return evaluation;
+      const source = sourceNeeded(evaluation.error);
+      const versions = packagesNeeded(evaluation.error, locks.packages(config));
+      if (source !== undefined) await locks.lockNamed(config, source, flight);
+      else if (versions.length > 0) await options.packages.lock(config, versions, flight);
+      else return evaluation;
     }
   }
 
@@ -201,4 +211,12 @@ function mentionsDefaultSource(config: ConfigFile): boolean {
 function sourceNeeded(error: BerthError): string | undefined {
   const source = error.details?.['source'];
   return error.code === 'SOURCE_NEEDED' && typeof source === 'string' ? source : undefined;
+}
+
+const wantedSchema = z.array(z.object({ kind: z.enum(packageKinds), name: z.string(), wanted: z.string() }));
+
+/** @returns what the config asks for by version and the lock has not */
+function packagesNeeded(error: BerthError, known: Readonly<Record<string, LockedPackage>>): WantedPackage[] {
+  if (error.code !== 'PACKAGES_NEEDED') return [];
+  return wantedSchema.parse(error.details?.['packages']).filter((one) => !known[lockedPackageKey(one)]);
 }

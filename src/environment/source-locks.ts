@@ -6,6 +6,7 @@ import type { ConfigFile } from '../config/config-file.ts';
 import { readLock, writeLock, type Lock } from '../config/lock.ts';
 import { BerthError } from '../core/errors.ts';
 import { KeyedMutex } from '../core/keyed-mutex.ts';
+import { keepRevision, revisionName } from './revisions.ts';
 import type { KeptSource } from './storage-records.ts';
 import type { Json, LockedSource, PackageMatch, PreparedSource, Source, SourceContext } from '../sources/source.ts';
 
@@ -25,6 +26,14 @@ export interface SourceLocksOptions {
 export interface SourceLocks {
   /** @param system Nix's name of another system than this machine's, whose packages are meant */
   read(config: ConfigFile, system?: string): Readonly<Record<string, LockedSource>>;
+  /** Packages of versions that the config names, as they are locked. */
+  packages(config: ConfigFile): NonNullable<Lock['packages']>;
+  /** Both of the above by one reading. */
+  readAll(config: ConfigFile, system?: string): Required<Pick<Lock, 'sources' | 'packages'>>;
+  /** Changes the lock; nobody else does meanwhile. */
+  change(config: ConfigFile, change: (lock: Lock) => Lock): Promise<void>;
+  /** Asks upstream for a source, without locking it anywhere. */
+  lockNew(name: string, context: SourceContext): Promise<LockedSource>;
   /** The kind that the config's default source has, or would get. */
   defaultKind(config: ConfigFile): LockedSource['kind'];
   /** Locks a source that a config asks for by its name; a no-op when it is locked. */
@@ -53,28 +62,35 @@ export function createSourceLocks(options: SourceLocksOptions): SourceLocks {
     throw new BerthError('SOURCE_UNKNOWN', `There is no source \`${name}\`.`, { details: { source: name } });
   }
 
-  function read(config: ConfigFile, system?: string): Lock['sources'] {
-    const { sources, platforms } = readLock(config.lockFile);
-    return Object.fromEntries(
+  function readAll(config: ConfigFile, system?: string): Required<Pick<Lock, 'sources' | 'packages'>> {
+    const { sources, platforms, packages = {} } = readLock(config.lockFile);
+    const ofSystem = Object.fromEntries(
       Object.entries(sources).flatMap(([name, locked]) => {
         const own = isForeign(locked, system) ? platforms?.[system]?.[name] : locked;
         return own ? [[name, own]] : [];
       }),
     );
+    return { sources: ofSystem, packages };
   }
 
-  async function save(config: ConfigFile, name: string, locked: LockedSource): Promise<void> {
-    await writing.run(config.lockFile, async () => {
-      const lock = readLock(config.lockFile);
-      await writeLock(config.lockFile, { ...lock, sources: { ...lock.sources, [name]: locked } });
+  const read = (config: ConfigFile, system?: string): Lock['sources'] => readAll(config, system).sources;
+
+  async function change(config: ConfigFile, how: (lock: Lock) => Lock): Promise<void> {
+    await writing.run(config.lockFile, () => writeLock(config.lockFile, how(readLock(config.lockFile))));
+  }
+
+  function save(config: ConfigFile, name: string, locked: LockedSource): Promise<void> {
+    // Packages that are pinned stay what they are.
+    return change(config, (lock) => {
+      const kept = keepRevision(lock, name);
+      return { ...kept, sources: { ...kept.sources, [name]: locked } };
     });
   }
 
-  async function saveFor(system: string, config: ConfigFile, name: string, locked: LockedSource): Promise<void> {
-    await writing.run(config.lockFile, async () => {
-      const lock = readLock(config.lockFile);
+  function saveFor(system: string, config: ConfigFile, name: string, locked: LockedSource): Promise<void> {
+    return change(config, (lock) => {
       const platforms = { ...lock.platforms, [system]: { ...lock.platforms?.[system], [name]: locked } };
-      await writeLock(config.lockFile, { ...lock, platforms });
+      return { ...lock, platforms };
     });
   }
 
@@ -100,6 +116,10 @@ export function createSourceLocks(options: SourceLocksOptions): SourceLocks {
 
   return {
     read,
+    readAll,
+    packages: (config) => readAll(config).packages,
+    change,
+    lockNew,
     defaultKind: (config) => read(config)[defaultSourceName]?.kind ?? options.defaultKind,
     async lockNamed(config, name, context) {
       if (read(config)[name]) return;
@@ -107,7 +127,8 @@ export function createSourceLocks(options: SourceLocksOptions): SourceLocks {
     },
     async update(config, names, context) {
       const before = read(config);
-      const wanted = names.length > 0 ? names : Object.keys(before);
+      const all = Object.entries(before).filter(([name, locked]) => name !== revisionName(locked));
+      const wanted = names.length > 0 ? names : all.map(([name]) => name);
       const changed: string[] = [];
       for (const name of wanted) {
         const was = before[name];
@@ -157,7 +178,7 @@ export function createSourceLocks(options: SourceLocksOptions): SourceLocks {
       return Object.fromEntries(prepared);
     },
     async search(config, query, limit, context) {
-      const locked = config ? read(config) : {};
+      const locked = config ? named(read(config)) : {};
       const searched = Object.keys(locked).length > 0 ? locked : { pkgs: await lockNew(defaultSourceName, context) };
       const found: PackageMatch[] = [];
       for (const source of Object.values(searched)) {
@@ -167,14 +188,14 @@ export function createSourceLocks(options: SourceLocksOptions): SourceLocks {
     },
     async nearest(config, name, context) {
       const found: string[] = [];
-      for (const source of Object.values(read(config))) {
+      for (const source of Object.values(named(read(config)))) {
         found.push(...(await options.sources[source.kind].nearest(source, name, context)));
       }
       return [...new Set(found)].slice(0, 3);
     },
     async require(config, names, context) {
       if (Object.keys(read(config)).length === 0) await this.lockNamed(config, defaultSourceName, context);
-      const locked = Object.entries(read(config));
+      const locked = Object.entries(named(read(config)));
       for (const name of names) {
         // `debian.jq` asks one source, `jq` any that the config has.
         const asked = locked.flatMap(([source, entry]) =>
@@ -187,6 +208,11 @@ export function createSourceLocks(options: SourceLocksOptions): SourceLocks {
       }
     },
   };
+}
+
+/** Without the revisions that only single packages have. */
+function named(sources: Lock['sources']): Lock['sources'] {
+  return Object.fromEntries(Object.entries(sources).filter(([name, locked]) => name !== revisionName(locked)));
 }
 
 /** Debian's names of architectures. */

@@ -3,6 +3,7 @@
  * Two evaluations of one subject can differ only by what their traces say.
  */
 import { digestOfJson, type Digest } from '../core/digest.ts';
+import type { LockedPackage } from '../config/lock.ts';
 import type { LockedSource } from '../sources/source.ts';
 
 export interface Subject {
@@ -10,6 +11,8 @@ export interface Subject {
   readonly file: string;
   /** The locked sources by name: the lock's part of the key. */
   readonly sources: Readonly<Record<string, LockedSource>>;
+  /** Packages of versions that the config names, as they are locked; absent where there are none. */
+  readonly packages?: Readonly<Record<string, LockedPackage>>;
   readonly withNix: boolean;
   /** Berth's own Nix code and the settings that an evaluation depends on. */
   readonly evaluator: EvaluatorIdentity;
@@ -39,6 +42,13 @@ export function subjectDifference(before: Subject, after: Subject): { kind: stri
     if (JSON.stringify(was) === JSON.stringify(is)) continue;
     const reason = `berth.lock: source ${name} was ${was?.label ?? 'not locked'}, is ${is?.label ?? 'not locked'}`;
     differences.push({ kind: 'source', name, reason });
+  }
+  const keys = new Set([...Object.keys(before.packages ?? {}), ...Object.keys(after.packages ?? {})]);
+  for (const key of [...keys].sort()) {
+    const [was, is] = [before.packages?.[key], after.packages?.[key]];
+    if (JSON.stringify(was) === JSON.stringify(is)) continue;
+    const [from, to] = [was, is].map((it) => (it ? `${it.version} (${it.origin})` : 'not locked'));
+    differences.push({ kind: 'package', name: key, reason: `berth.lock: ${key} was ${from}, is ${to}` });
   }
   if (before.withNix !== after.withNix) {
     differences.push({

@@ -37,6 +37,8 @@ export interface EvaluateRequest {
   };
   /** The sources that the config may use, prepared, by their names in the lock. */
   readonly sources: Readonly<Record<string, PreparedSource>>;
+  /** Packages of versions that the config names, by their names in the lock, as nix/pinned.nix reads them. Default none. */
+  readonly packages?: Readonly<Record<string, object>>;
   /** The name of the source that `pkgs` and `<nixpkgs>` mean. */
   readonly defaultSource: string;
   /** Nix's name of the system. Default: this machine's. */
@@ -214,6 +216,7 @@ export function requestForNix(request: EvaluateRequest): Record<string, unknown>
       Object.entries(request.sources).map(([name, source]) => [name, { ...source.nix, kind: source.kind }]),
     ),
     defaultSource: request.defaultSource,
+    packages: request.packages ?? {},
     passedVariables: request.passEnv ?? {},
     extraPackages: request.extraPackages ?? [],
     withNix: request.withNix ?? false,

@@ -22,6 +22,7 @@ const ownErrorSchema = z.looseObject({
   feature: z.string().optional(),
   url: z.string().optional(),
   fetcher: z.string().optional(),
+  packages: z.array(z.object({ kind: z.string(), name: z.string(), wanted: z.string() })).optional(),
   component: z.string().optional(),
   dependency: z.string().optional(),
   other: z.string().optional(),
@@ -184,6 +185,19 @@ function fromOwnError(own: OwnError, failure: FailedEvaluation): BerthError {
           details: { source: own.source ?? '' },
         },
       );
+    case 'PACKAGES_NEEDED':
+      return new BerthError('PACKAGES_NEEDED', 'The config asks for versions of packages that are not locked.', {
+        ...location,
+        details: { packages: own.packages ?? [] },
+      });
+    case 'VERSION_NOT_BESIDE': {
+      const { name = '', other = '', source = '' } = own;
+      return new BerthError(
+        'VERSION_NOT_BESIDE',
+        `${name} of ${source} can't live beside another suite's: ${other} is of use only in /usr, which there is one of.`,
+        { ...placeOption(lineOf(name, failure)), details: { name, member: other, source } },
+      );
+    }
     case 'NOT_YET':
       return new BerthError(
         'NOT_YET',

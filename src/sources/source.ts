@@ -25,6 +25,31 @@ export interface PackageMatch {
   readonly source: string;
 }
 
+/** A package that a revision has in some version. */
+export interface PackageVersion {
+  /** The name to write in a config. */
+  readonly name: string;
+  /** As the source writes it: `18.20.4+dfsg-1~deb12u3`. */
+  readonly version: string;
+  /** As its project does: `18.20.4`. */
+  readonly upstream: string;
+}
+
+export interface VersionWanted {
+  readonly name: string;
+  /** @returns whether a version fits */
+  readonly matches: (upstream: string, version: string) => boolean;
+}
+
+/** Versions of a revision that is not the locked one. */
+export interface VersionsElsewhere {
+  /** For people: `debian trixie`. */
+  readonly label: string;
+  readonly versions: (name: string) => Promise<readonly PackageVersion[]>;
+  /** @returns the revision, to be locked */
+  readonly lock: () => Promise<LockedSource>;
+}
+
 export interface SourceContext {
   readonly emit: Emit;
   readonly signal?: AbortSignal;
@@ -47,6 +72,17 @@ export interface Source {
   search(locked: LockedSource, query: string, limit: number, context: SourceContext): Promise<PackageMatch[]>;
   /** @returns whether a config can write the name; of a path as `python3Packages.pip` only the first part is looked at */
   has(locked: LockedSource, name: string, context: SourceContext): Promise<boolean>;
+  /** @returns the versions that the revision has of a package, each with the name to take it by */
+  versions(locked: LockedSource, name: string, context: SourceContext): Promise<PackageVersion[]>;
+  /**
+   * @returns other revisions that may have what the locked one lacks, such as Debian's other suites
+   * @param wanted packages that are looked for
+   */
+  elsewhere(
+    locked: LockedSource,
+    wanted: readonly VersionWanted[],
+    context: SourceContext,
+  ): Promise<readonly VersionsElsewhere[]>;
   /** @returns the names nearest to an unknown one, best first */
   nearest(locked: LockedSource, name: string, context: SourceContext): Promise<string[]>;
 }

@@ -1,8 +1,9 @@
 /** Every example, run as its user would run it. An example that is not in the table fails the last test. */
-import { cpSync, readdirSync } from 'node:fs';
+import { cpSync, readdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createFlow, runIn, type Flow } from '../support/flow.ts';
+import { testHome } from '../support/test-home.ts';
 import { until } from '../support/until.ts';
 
 const examples = join(import.meta.dirname, '../../examples');
@@ -30,11 +31,18 @@ const table: Readonly<Record<string, Example>> = {
   'python-web': { argv: ['sqlite3', '--version'], prints: /^3\./, port: { container: 8080, answers: /^visit \d+\n$/ } },
   replit: { argv: ['node', 'index.js'], prints: /^Node \d+.* would listen on 3000\.$/m },
   shell: { argv: ['make', '-s'], prints: /./ },
+  versions: {
+    argv: ['node', 'versions.js'],
+    prints: /^node v18\..*\nnode@20 v20\..*\npython3@3\.13 Python 3\.13\./,
+  },
 };
 
 let flow: Flow;
 beforeAll(async () => {
-  flow = await createFlow();
+  // The mirror's sid may be older than its Release file allows.
+  flow = await createFlow({ variables: { BERTH_DEBIAN_CHECK_VALID_UNTIL: 'false' } });
+  // What was downloaded of the suites for other tests.
+  symlinkSync(join(testHome, 'debian'), join(flow.home, 'debian'));
 });
 afterAll(() => flow.close());
 

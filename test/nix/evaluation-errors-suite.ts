@@ -262,10 +262,10 @@ export function evaluationErrorsSuite(makeFixture: () => Promise<NixFixture>): v
       location: undefined,
     },
     {
-      what: 'a version pin',
+      what: 'a version that is not locked',
       config: '{ pkgs, at, ... }: { packages = [ (at "hello" "1") ]; }',
-      code: 'NOT_YET',
-      message: /`at`/,
+      code: 'PACKAGES_NEEDED',
+      message: /not locked/,
       location: undefined,
     },
     {

@@ -48,6 +48,7 @@ const behindPorts: Record<string, readonly string[]> = {
   '@peculiar/x509': ['libraries'],
   '@cyclonedx/cyclonedx-library': ['oci/attest'],
   'packageurl-js': ['oci/attest'],
+  semver: ['sources/versions'],
   '@noble/ciphers': ['oci/attest'],
 };
 

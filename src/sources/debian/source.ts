@@ -12,7 +12,16 @@ import { digestOfJson } from '../../core/digest.ts';
 import { BerthError } from '../../core/errors.ts';
 import { readTextIfThere, writeFileAtomically } from '../../core/files.ts';
 import { physicalPath, type Store, type StorePath } from '../../nix/store.ts';
-import type { LockedSource, PackageMatch, PreparedSource, Source, SourceContext } from '../source.ts';
+import type {
+  LockedSource,
+  PackageMatch,
+  PackageVersion,
+  PreparedSource,
+  Source,
+  SourceContext,
+  VersionsElsewhere,
+} from '../source.ts';
+import { upstreamVersion } from '../versions/upstream-version.ts';
 import { parseParagraphs } from './control.ts';
 import { fileOfDeb, unpackXz } from './deb-file.ts';
 import { createDownloads, diskErrorOf, type Downloads } from './download.ts';
@@ -46,6 +55,8 @@ export interface DebianSourceOptions {
   readonly mirrors: () => Promise<DebianMirrors>;
   /** For a lock that names no suite. Default `bookworm`. */
   readonly suite?: string;
+  /** Where versions are looked for that the locked suite has not. Default: all that the mirror has. */
+  readonly suites?: readonly string[];
   /** Default: all. An unfree package must be known to give a clear error. */
   readonly components?: readonly string[];
   /** Default `amd64`. */
@@ -66,22 +77,29 @@ const defaultComponents = ['main', 'contrib', 'non-free', 'non-free-firmware'];
 const defaultKeyrings = ['/usr/share/keyrings/debian-archive-keyring.gpg'];
 /** Applets that are called by a path; in its shell, busybox finds all of them by itself. */
 const bootstrapApplets = ['sh', 'cat', 'mkdir', 'ln', 'env'];
+/** Suites that a mirror may hold; one that it has not is passed over. */
+export const knownSuites = ['bullseye', 'bookworm', 'trixie', 'forky', 'sid'] as const;
+/** How many indexes a search keeps in memory, at about 10 MB each. */
+const keptIndexes = 4;
 const systems = { amd64: 'x86_64-linux', arm64: 'aarch64-linux' } as const;
 
 /** @returns the source; nothing is read or fetched before it is asked */
 export function createDebianSource(options: DebianSourceOptions): Source {
-  // The last index searched, by its store path: search and nearest come in bursts.
-  let searched: { readonly path: StorePath; readonly entries: readonly SearchEntry[] } | undefined;
+  // The last indexes searched, by their store paths: search and nearest come in bursts.
+  const searched = new Map<StorePath, readonly SearchEntry[]>();
 
   const entriesOf = async (locked: LockedSource, context: SourceContext) => {
     const pin = pinOf(locked);
-    if (searched?.path !== pin.index.path) {
-      await ensureIndex(pin, options, context);
-      const file = join(physicalPath(options.store, pin.index.path), 'search.tsv');
-      const entries = parseSearchFile(await readFile(file, 'utf8'));
-      searched = { path: pin.index.path, entries: [...(await aliasEntries(entries, options.aliasesFile)), ...entries] };
-    }
-    return searched.entries;
+    const known = searched.get(pin.index.path);
+    if (known) return known;
+    await ensureIndex(pin, options, context);
+    const file = join(physicalPath(options.store, pin.index.path), 'search.tsv');
+    const parsed = parseSearchFile(await readFile(file, 'utf8'));
+    const entries = [...(await aliasEntries(parsed, options.aliasesFile)), ...parsed];
+    const [oldest] = searched.keys();
+    if (oldest !== undefined && searched.size >= keptIndexes) searched.delete(oldest);
+    searched.set(pin.index.path, entries);
+    return entries;
   };
 
   return {
@@ -101,6 +119,22 @@ export function createDebianSource(options: DebianSourceOptions): Source {
       return found.map((entry) => ({ ...entry, source }));
     },
     has: async (locked, name, context) => (await entriesOf(locked, context)).some((entry) => entry.name === name),
+    versions: async (locked, name, context) => versionsOf(await entriesOf(locked, context), name),
+    elsewhere: async (locked, _wanted, context) => {
+      const { suite: own, architecture } = pinOf(locked);
+      const found: VersionsElsewhere[] = [];
+      for (const suite of options.suites ?? knownSuites) {
+        if (suite === own) continue;
+        const other = await lockIfThere(suite, { ...options, architecture }, context);
+        if (!other) continue;
+        found.push({
+          label: `debian ${suite}`,
+          versions: async (name) => versionsOf(await entriesOf(other, context), name),
+          lock: () => Promise.resolve(other),
+        });
+      }
+      return found;
+    },
     nearest: async (locked, name, context) => {
       const entries = await entriesOf(locked, context);
       return nearestPackageNames(
@@ -129,6 +163,38 @@ async function lockSuite(suite: string, options: DebianSourceOptions, context: S
       .sort()
       .at(-1) ?? '';
   return { kind: 'debian', label: `${suite} ${newest.slice(0, 10)}`, pin };
+}
+
+/** Another suite, where the mirror has it and it can be trusted; what is wrong with it is told, and is no error. */
+async function lockIfThere(
+  suite: string,
+  options: DebianSourceOptions,
+  context: SourceContext,
+): Promise<LockedSource | undefined> {
+  try {
+    return await lockSuite(suite, options, context);
+  } catch (error) {
+    if (!(error instanceof BerthError) || error.code === 'CANCELLED' || error.code === 'DISK_FULL') throw error;
+    if (error.code !== 'SUITE_UNKNOWN') {
+      context.emit({ type: 'warning', message: `Debian ${suite} is not searched: ${error.message}` });
+    }
+    return undefined;
+  }
+}
+
+/**
+ * The package of that name, and those of which the name has a version in it: `python3.12` and `gcc-11` are versions of
+ * `python3` and `gcc`.
+ */
+function versionsOf(entries: readonly SearchEntry[], name: string): PackageVersion[] {
+  const withNumber = new RegExp(`^${name.replace(/[^A-Za-z0-9]/g, '\\$&')}[-.]?\\d+(?:\\.\\d+)*$`);
+  const found = entries.filter((entry) => entry.name === name);
+  const numbered = entries.filter((entry) => withNumber.test(entry.name));
+  return [...found.slice(0, 1), ...numbered].map((entry) => ({
+    name: entry.name,
+    version: entry.version,
+    upstream: upstreamVersion(entry.version),
+  }));
 }
 
 /** A no-op when index and bootstrap are in the store, else they are made again from what the lock names. */

@@ -132,6 +132,13 @@ export function createNixpkgsSource(options: NixpkgsSourceOptions): Source {
       const [first] = name.split('.');
       return (await packagesOf(locked, true, context)).some((found) => found.name === first);
     },
+    async versions(locked, name, context) {
+      const packages = await packagesOf(locked, false, context);
+      return packages
+        .filter((found) => found.name === name)
+        .map(({ version }) => ({ name, version, upstream: version }));
+    },
+    elsewhere: () => Promise.resolve([]),
     async nearest(locked, name, context) {
       const packages = await packagesOf(locked, true, context);
       return nearestNames(
