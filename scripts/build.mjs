@@ -10,9 +10,16 @@ import esbuild from 'esbuild';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
 
-// These are loaded from node_modules: libsql is native, dockerode has optional native parts, and what makes SBOMs is
-// CommonJS with optional parts that are absent.
-const external = ['libsql', 'dockerode', 'cpu-features', '@cyclonedx/cyclonedx-library', 'packageurl-js'];
+// These are loaded from node_modules: libsql is native, dockerode has optional native parts, what makes SBOMs is
+// CommonJS with optional parts that are absent, and x509's CommonJS has no named exports once it is bundled.
+const external = [
+  'libsql',
+  'dockerode',
+  'cpu-features',
+  '@cyclonedx/cyclonedx-library',
+  'packageurl-js',
+  '@peculiar/x509',
+];
 
 /** All of src/ that can end up in a bundle, in one order. */
 async function sources() {

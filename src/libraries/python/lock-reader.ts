@@ -44,8 +44,22 @@ def toml(file):
     except tomllib.TOMLDecodeError as error:
         refuse("LIBRARY_LOCK_INVALID", "%s is not TOML: %s." % (os.path.basename(file), error))
 
+def allows(wanted):
+    """Poetry's constraints too: ^3.9, ~3.9, * and alternatives."""
+    def plain(one):
+        numbers = [int(it) for it in re.findall(r"\d+", one)]
+        if one.startswith("^"):
+            return ">=%s,<%d" % (one[1:], numbers[0] + 1)
+        if re.match(r"~\d", one):
+            return ">=%s,<%s" % (one[1:], "%d.%d" % (numbers[0], numbers[1] + 1) if len(numbers) > 1 else numbers[0] + 1)
+        return "" if one == "*" else one
+    return any(
+        SpecifierSet(",".join(plain(it.strip()) for it in either.split(","))).contains(python, prereleases=True)
+        for either in re.split(r"\|\|?", wanted)
+    )
+
 def require_python(wanted):
-    if wanted and not SpecifierSet(wanted).contains(python, prereleases=True):
+    if wanted and not allows(wanted):
         refuse("LIBRARY_PLATFORM", "%s is for Python %s; the environment has %s." % (name, wanted, python))
 
 def no_hash(label, hint):
@@ -175,7 +189,7 @@ def from_poetry():
             label = "%s %s" % (package["name"], package["version"])
             marker = package.get("markers")
             marker = marker.get("main") if isinstance(marker, dict) else marker
-            if not holds(marker) or not SpecifierSet(package.get("python-versions", "*").replace("*", "")).contains(python):
+            if not holds(marker) or not allows(package.get("python-versions", "*")):
                 continue
             source = package.get("source", {})
             if source.get("type", "legacy") not in ("legacy", "url"):
