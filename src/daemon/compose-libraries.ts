@@ -1,4 +1,5 @@
 /** Wires the libraries of programming languages. */
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { GarbageGuard } from '../environment/garbage-guard.ts';
 import { libraryRootOf, type KeptLibraryRecords } from '../environment/library-records.ts';
@@ -9,6 +10,7 @@ import { createLibraries, type Libraries } from '../libraries/libraries.ts';
 import { npm } from '../libraries/npm/npm.ts';
 import { python } from '../libraries/python/python.ts';
 import { createCertificateAuthority, type CertificateAuthority } from '../libraries/proxy/certificate-authority.ts';
+import { readCredentials, type Credentials } from '../libraries/proxy/credentials.ts';
 import { createDownloadCache } from '../libraries/proxy/download-cache.ts';
 import { createUpstream } from '../libraries/proxy/upstream.ts';
 import { hostSystem } from '../nix/evaluate.ts';
@@ -31,14 +33,14 @@ export function composeLibraries(settings: Settings, nix: Nix, { records, guard,
     hostPath: toolEnvironment()['PATH'] ?? '',
     system: hostSystem(),
     authority: () => (authority ??= createCertificateAuthority()),
-    downloads: createDownloadCache(downloadsOf(settings), createUpstream()),
+    downloads: createDownloadCache(downloadsOf(settings), createUpstream({ credentials: credentialsOf(settings) })),
     temporaryFolder: join(settings.home, 'tmp/libraries'),
     async freeze(key, folder, name, signal) {
       const hold = guard.hold();
       try {
         // Until it has its root.
         await hold.begin(signal);
-        const path = await nix.addToStore(folder, name, signal);
+        const path = await nix.addToStore(folder, name, signal, { linkEqualFiles: true });
         await nix.roots.add(libraryRootOf(key), path);
         return path;
       } finally {
@@ -46,6 +48,13 @@ export function composeLibraries(settings: Settings, nix: Nix, { records, guard,
       }
     },
     timeoutMs: settings['libraries.timeoutMs'],
+  });
+}
+
+function credentialsOf(settings: Settings): Credentials {
+  return readCredentials({
+    ...(settings.netrcFile === null ? {} : { netrc: settings.netrcFile }),
+    npmrc: settings['libraries.npmrcFile'] ?? join(homedir(), '.npmrc'),
   });
 }
 

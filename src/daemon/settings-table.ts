@@ -205,7 +205,7 @@ export const settingsTable = {
     values: 'a file',
     default: null,
     defaultText: 'none',
-    meaning: "Holds the users and passwords of binary caches that ask for them (curl's netrc format).",
+    meaning: "Holds the users and passwords of binary caches and registries that ask for them (curl's netrc format).",
   }),
   allowUnfree: setting({
     variable: 'BERTH_ALLOW_UNFREE',
@@ -503,6 +503,14 @@ export const settingsTable = {
     values: timeValues,
     default: 30 * 60_000,
     meaning: 'How long one command of an install of libraries may take.',
+  }),
+  'libraries.npmrcFile': setting({
+    variable: 'BERTH_LIBRARIES_NPMRC_FILE',
+    schema: optionalText,
+    values: 'a file',
+    default: null,
+    defaultText: '`.npmrc` in the home folder of the user',
+    meaning: "npm's settings with the tokens of private registries. Only the daemon reads them.",
   }),
   'nixCache.compression': setting({
     variable: 'BERTH_NIX_CACHE_COMPRESSION',

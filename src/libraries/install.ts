@@ -2,6 +2,7 @@
  * Makes one library tree: the packages that the lock names are downloaded and checked, the manager's own install runs in a
  * sandbox with them, install scripts run with no network, and the result is frozen as a store path.
  */
+import { setMaxListeners } from 'node:events';
 import { copyFile, link, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
 import { BerthError } from '../core/errors.ts';
@@ -144,6 +145,8 @@ async function withDownloads(
   signal?.addEventListener('abort', end, { once: true });
   if (signal?.aborted) end();
   const all = ending.signal;
+  // All downloads listen to it.
+  setMaxListeners(0, all);
   let done = 0;
   let bytes = 0;
   const total = plan.artifacts.length;

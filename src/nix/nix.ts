@@ -83,7 +83,12 @@ export interface Nix {
   pathInfo(hashPart: string): Promise<PathInfo | undefined>;
   /** The hash of a valid path's NAR, as `sha256-…`. */
   narHashOf(path: string): Promise<string>;
-  addToStore(path: string, name?: string, signal?: AbortSignal): Promise<StorePath>;
+  addToStore(
+    path: string,
+    name?: string,
+    signal?: AbortSignal,
+    options?: { readonly linkEqualFiles?: boolean },
+  ): Promise<StorePath>;
   /** The whole store: every valid path with its size and what it refers to. */
   graph(): Promise<StoreGraph>;
   collectGarbage(options?: CollectOptions): Promise<Collected>;
@@ -182,7 +187,7 @@ export function createNix(options: NixOptions): Nix {
       if (info?.path !== path) throw new BerthError('INTERNAL', `${path} is not valid in the store.`);
       return `sha256-${Buffer.from(info.narHash).toString('base64')}`;
     },
-    addToStore: (path, name, signal) => addToStore(nix, path, name, signal),
+    addToStore: (path, name, signal, options) => addToStore(nix, path, name, signal, options),
     collectGarbage: (collectOptions) => collectGarbage(nix, collectOptions),
     deletePaths: (paths, deleteOptions) => deletePaths(nix, paths, deleteOptions),
     leftoversInStore: (valid) => leftoversInStore(nix, valid),

@@ -39,7 +39,7 @@ describe.skipIf(reachable !== true)(`Python (${reachable === true ? 'the index a
   /** Where the index has a file: locks of uv say it. */
   async function urlOf(name: string, hash: string): Promise<{ index: string; url: string }> {
     const program = 'from pip._internal.models.index import PyPI; print(PyPI.simple_url)';
-    const index = (await exec('python3', ['-c', program], { cwd: '/' })).stdout.toString().trim();
+    const index = (await exec('python3', ['-c', program], { cwd: '/' })).stdout.trim();
     const page = `${index}/${name}/`;
     const link = linksOf(await (await fetch(page)).text(), page).find((one) => one.hash === `sha256:${hash}`);
     return { index, url: link?.url ?? '' };

@@ -1,6 +1,7 @@
 /** The registries themselves: where downloads come from, with the credentials that only the daemon knows. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BerthError } from '../../core/errors.ts';
+import type { Credentials } from './credentials.ts';
 
 export interface Upstream {
   /**
@@ -14,8 +15,7 @@ export interface Upstream {
 }
 
 export interface UpstreamOptions {
-  /** @returns the value of the Authorization header for a URL */
-  readonly credentials?: (url: URL) => string | undefined;
+  readonly credentials?: Credentials;
   /** Other places to ask in a registry's stead: a prefix of URLs to what replaces it. */
   readonly mirrors?: Readonly<Record<string, string>>;
   readonly fetch?: typeof fetch;
@@ -29,7 +29,7 @@ export function createUpstream(options: UpstreamOptions = {}): Upstream {
 
   async function ask(url: string, signal: AbortSignal): Promise<Response> {
     const target = new URL(mirrored(url, options.mirrors ?? {}));
-    const authorization = options.credentials?.(target);
+    const authorization = await options.credentials?.(target);
     let problem: unknown;
     for (let attempt = 1; attempt <= attempts; attempt += 1) {
       try {
