@@ -56,7 +56,14 @@ let
     pkgs = sources.default;
     lib = sources.default.lib;
     inherit (request) system;
-    inherit (pinned) at;
+    inherit (pinned)
+      at
+      npm
+      pypi
+      crate
+      goModule
+      url
+      ;
   }
   // builtins.listToAttrs (
     map (name: {
@@ -65,12 +72,21 @@ let
     }) ([ "debian" "nixpkgs" ] ++ builtins.attrNames request.sources)
   );
 
+  onlyBerths = [
+    "at"
+    "npm"
+    "pypi"
+    "crate"
+    "goModule"
+    "url"
+  ];
+
   call =
     function:
     let
       wanted = builtins.functionArgs function;
       given = builtins.filter (
-        name: !wanted.${name} || name == "at" || (name == "debian" && sources.has name)
+        name: !wanted.${name} || builtins.elem name onlyBerths || (name == "debian" && sources.has name)
       ) (builtins.attrNames wanted);
     in
     # `pkgs: …` can't be told from `{ ... }: …`; the former is what people write to mean the package set.

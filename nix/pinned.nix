@@ -9,6 +9,8 @@ let
   locked = request.packages or { };
   keyOf = kind: name: wanted: "${if kind == "at" then "" else "${kind}:"}${name}@${wanted}";
 
+  outside = import ./outside.nix { inherit request sources; };
+
   isName = value: builtins.isString value && value != "";
 
   missing =
@@ -68,7 +70,7 @@ let
         actual = "given something else";
       }
     else if locked ? ${key} then
-      fromSource locked.${key}
+      (if kind == "at" then fromSource else outside) locked.${key}
     else
       missing { inherit kind name wanted; };
 
@@ -78,6 +80,25 @@ let
 in
 {
   at = pinned "at";
+  # From outside of the sources.
+  npm = pinned "npm";
+  pypi = pinned "pypi";
+  crate = pinned "crate";
+  goModule = pinned "goModule";
+  # url "NAME" "https://…", or with the hash: url "NAME" { url = "https://…"; hash = "sha256-…"; }
+  url =
+    name: file:
+    if builtins.isAttrs file then
+      outside {
+        kind = "url";
+        inherit name;
+        wanted = file.url;
+        version = file.version or (builtins.substring 7 8 file.hash);
+        origin = "url";
+        pin = { inherit (file) url hash; };
+      }
+    else
+      pinned "url" name file;
 
   # Packages of a list: fails where some are not locked yet, and settles which of several versions has the plain names of
   # its programs. That is the one in /usr, else the newest; the others have NAME@VERSION only.

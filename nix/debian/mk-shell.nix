@@ -37,9 +37,11 @@ let
     arguments:
     let
       others = arguments.inputsFrom or [ ];
-      inputs = lib.filter (it: it != null) (
+      named = lib.filter (it: it != null) (
         lib.flatten (map inputsOf ([ arguments ] ++ map (it: it.berthShell or it) others))
       );
+      # What packages from outside are run by.
+      inputs = named ++ lib.concatMap (it: it.berthNeeds or [ ]) named;
       isDebian = it: it ? berthDebian;
       view = fhsView {
         packages = lib.filter isDebian inputs;

@@ -49,6 +49,7 @@ import { composeLibraries, downloadFolders } from './compose-libraries.ts';
 import { composeNixCache } from './compose-nix-cache.ts';
 import { composeRegistry } from './compose-registry.ts';
 import { composeAttestations } from './compose-attestations.ts';
+import { composeOutsidePackages } from './compose-packages.ts';
 import { composeRegistryClient } from './compose-registry-client.ts';
 import { composeImages } from './compose-images.ts';
 import { parseReference } from '../oci/remote/reference.ts';
@@ -90,7 +91,6 @@ export async function compose(settings: Settings, bus: EventBus, beginWork?: () 
     keep: (source, lockFile) => sourceKeeper.keep(source, lockFile),
     fallback: (kind) => sourceKeeper.newest(kind),
   });
-  const packages = createPackageLocks({ sources, locks });
   const builder = composeBuilder(settings, nix, database, bus);
   const build = createBuildStep({
     nix,
@@ -100,13 +100,19 @@ export async function compose(settings: Settings, bus: EventBus, beginWork?: () 
     cachesOf: (source) => (source === 'nixpkgs' && settings.substituters.length === 0 ? [officialCache] : []),
   });
   const plainFolder = join(settings.home, 'plain');
+  const evaluator = createWithoutEvaluation({
+    nix,
+    debian: createDebianPlain({ nix, folder: plainFolder }),
+    folder: plainFolder,
+    reachable: (evaluated) => build.reachable(evaluated),
+  });
+  const packages = createPackageLocks({
+    sources,
+    locks,
+    outside: composeOutsidePackages(settings, nix, { sources, evaluator, build, guard, busybox: findBusybox }),
+  });
   const evaluate = createEvaluateStep({
-    nix: createWithoutEvaluation({
-      nix,
-      debian: createDebianPlain({ nix, folder: plainFolder }),
-      folder: plainFolder,
-      reachable: (evaluated) => build.reachable(evaluated),
-    }),
+    nix: evaluator,
     records,
     locks,
     packages,

@@ -15,6 +15,7 @@ import type {
   VersionsElsewhere,
 } from '../sources/source.ts';
 import { nearestVersions, newestFirst, versionQuery, type VersionQuery } from '../sources/versions/version-query.ts';
+import type { ResolveOutside } from './outside-packages.ts';
 import { revisionName, withoutUnused } from './revisions.ts';
 import { defaultSourceName, type SourceLocks } from './source-locks.ts';
 
@@ -30,6 +31,8 @@ export interface ResolvedPackage {
 export interface PackageLocksOptions {
   readonly sources: Readonly<Record<LockedSource['kind'], Source>>;
   readonly locks: SourceLocks;
+  /** For kinds other than `at`. */
+  readonly outside?: ResolveOutside;
 }
 
 export interface PackageLocks {
@@ -109,7 +112,9 @@ export function createPackageLocks(options: PackageLocksOptions): PackageLocks {
     wanted: readonly WantedPackage[],
     context: SourceContext,
   ): Promise<ResolvedPackage[]> {
-    const asked = wanted.map((one) => ({ one, name: one.name, query: versionQuery(one.wanted) }));
+    const asked = wanted
+      .filter(({ kind }) => kind === 'at')
+      .map((one) => ({ one, name: one.name, query: versionQuery(one.wanted) }));
     const own = new Map<WantedPackage, Candidate[]>();
     for (const { one } of asked) own.set(one, await candidatesOf(from, one.name, context));
     const lacking = asked.filter(({ one, query }) => best(one.name, own.get(one) ?? [], query) === undefined);
@@ -121,6 +126,10 @@ export function createPackageLocks(options: PackageLocksOptions): PackageLocks {
       const found = best(one.name, here, query) ?? best(one.name, there, query);
       if (!found) throw await versionUnknown(one, [...here, ...there], from, context);
       resolved.push(await resolvedOf(one, found, from));
+    }
+    for (const one of wanted.filter(({ kind }) => kind !== 'at')) {
+      if (!options.outside) throw new BerthError('NOT_YET', `Packages of ${one.kind} can't be had here.`);
+      resolved.push({ locked: await options.outside(one, from, context) });
     }
     return resolved;
   }

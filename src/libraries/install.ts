@@ -35,6 +35,7 @@ export interface InstallContext {
 const parallelDownloads = 16;
 /** Where the sandbox finds the proxy's certificate. */
 const certificatePath = '/berth/own/proxy.pem';
+export const certificateFolder = dirname(certificatePath);
 /** Where it finds packages that the manager takes as files. */
 export const downloadsPath = '/berth/downloads';
 
@@ -222,7 +223,7 @@ async function linkOrCopy(file: string, target: string): Promise<void> {
 }
 
 /** Each client has its own name for the authority that it trusts. */
-function proxyVariables(port: number): Record<string, string> {
+export function proxyVariables(port: number): Record<string, string> {
   const proxy = `http://127.0.0.1:${port}`;
   const variables: Record<string, string> = {};
   for (const name of [

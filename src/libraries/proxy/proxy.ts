@@ -5,6 +5,7 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
+import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { TLSSocket } from 'node:tls';
 import { asBerthError, type BerthError } from '../../core/errors.ts';
@@ -18,6 +19,8 @@ export interface ProxyOptions {
   readonly artifacts: readonly LockedArtifact[];
   /** See LibraryPlan.metadata. */
   readonly metadata: readonly string[];
+  /** Asks upstream for all else, whatever its host, where a registry's client still finds out what there is. */
+  readonly forward?: (url: string, accept: string | undefined, signal: AbortSignal) => Promise<Response>;
   /** Called for each artifact that was given out the first time. */
   readonly onArtifact?: (
     artifact: LockedArtifact,
@@ -32,6 +35,9 @@ export interface Proxy {
   readonly failure: BerthError | undefined;
   close(): void;
 }
+
+/** What a client reads of an answer that is passed on. */
+const forwarded = ['content-type', 'etag', 'last-modified', 'cache-control', 'location'];
 
 export function createProxy(options: ProxyOptions): Proxy {
   const { authority, cache } = options;
@@ -63,6 +69,14 @@ export function createProxy(options: ProxyOptions): Proxy {
       response.end(request.method === 'HEAD' ? undefined : body);
       return;
     }
+    if (options.forward) {
+      const answered = await options.forward(url, request.headers.accept, ending.signal);
+      const headers = [...answered.headers].filter(([name]) => forwarded.includes(name));
+      response.writeHead(answered.status, Object.fromEntries(headers));
+      if (request.method === 'HEAD' || !answered.body) response.end();
+      else await pipeline(Readable.fromWeb(answered.body as never), response);
+      return;
+    }
     refuse(response, 403, `Berth: ${url} is not in the lock file, so it is not given out.`);
   }
 
@@ -79,7 +93,7 @@ export function createProxy(options: ProxyOptions): Proxy {
   /** The server behind the TLS of one host. */
   const behindTls = new Map<string, ReturnType<typeof createServer>>();
   async function connect(host: string, socket: Socket): Promise<void> {
-    if (!hosts.has(host.replace(/:443$/, ''))) {
+    if (!options.forward && !hosts.has(host.replace(/:443$/, ''))) {
       socket.end(`HTTP/1.1 403 Forbidden\r\n\r\nBerth: nothing of ${host} is in the lock file.\n`);
       return;
     }
