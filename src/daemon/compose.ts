@@ -152,14 +152,16 @@ export async function compose(settings: Settings, bus: EventBus, beginWork?: () 
   });
   const nixAccess = createNixAccess(nix, join(settings.home, 'nix/c'));
   const libraryRecords = createLibraryRecords(database);
-  const libraries = composeLibraries(settings, nix, { records: libraryRecords, guard, busybox: findBusybox() });
+  const libraries = createLibraryStep(
+    composeLibraries(settings, nix, { records: libraryRecords, guard, busybox: findBusybox() }),
+  );
   const service = createService({
     findConfig,
     locks,
     packages,
     evaluate,
     build,
-    libraries: createLibraryStep(libraries),
+    libraries,
     guard,
     records,
     berths,
@@ -182,6 +184,7 @@ export async function compose(settings: Settings, bus: EventBus, beginWork?: () 
       prepareHeld(request, context, { findConfig, evaluate: evaluate.run, build: build.run }, guard),
     locks,
     step: imageParts.step,
+    libraries,
     guard,
     engines,
     system: hostSystem(),

@@ -11,6 +11,7 @@ import type { Attestations, AttestStep } from './attest-step.ts';
 import type { GarbageGuard } from './garbage-guard.ts';
 import { type ImageStep, systemOf } from './image-step.ts';
 import type { BuildImageRequest, BuildImageResult, BuiltPlatform, ImageService, WrittenImage } from './images.ts';
+import type { LibraryStep } from './library-step.ts';
 import { inPhase, type Prepared } from './prepare.ts';
 import type { CacheReport, EnvironmentRequest, StageCache, WorkContext } from './service.ts';
 import type { SourceLocks } from './source-locks.ts';
@@ -22,6 +23,7 @@ export interface ImagesOptions {
   readonly prepare: (request: EnvironmentRequest, context: WorkContext) => Promise<Prepared>;
   readonly locks: SourceLocks;
   readonly step: ImageStep;
+  readonly libraries: LibraryStep;
   readonly guard: GarbageGuard;
   readonly engines: readonly Engine[];
   /** This machine's, as Nix says it. */
@@ -62,6 +64,7 @@ export function createImages(options: ImagesOptions): ImageService {
     const { path, passEnv } = request;
     const prepared = await options.prepare({ path, ...(passEnv ? { passEnv } : {}), system }, context);
     const sources = options.locks.read(prepared.config, system);
+    const libraries = await librariesOf(prepared, system, context);
     const { value, ms } = await inPhase(
       'materialise',
       context.emit,
@@ -70,6 +73,7 @@ export function createImages(options: ImagesOptions): ImageService {
           {
             environment: prepared.environment,
             evaluated: prepared.evaluated,
+            libraries,
             sources,
             system,
             compression,
@@ -81,6 +85,16 @@ export function createImages(options: ImagesOptions): ImageService {
     const { image, cache } = value;
     const platform = `${image.platform.os}/${image.platform.architecture}`;
     return { platform, prepared, sources, image, cache: { ...prepared.cache, image: cache }, ms };
+  }
+
+  /** Their managers run here, so they are for this machine only. */
+  async function librariesOf({ config, evaluated, environment }: Prepared, system: string, context: WorkContext) {
+    if (system !== options.system && Object.keys(evaluated.libraries).length > 0) {
+      throw new BerthError('LIBRARY_PLATFORM', `Libraries for ${system} cannot be installed on ${options.system}.`, {
+        hint: 'Build the image on a machine of that platform.',
+      });
+    }
+    return (await options.libraries.run(evaluated, environment, config.directory, context)).trees;
   }
 
   async function ship(

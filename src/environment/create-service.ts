@@ -8,7 +8,7 @@ import { BerthError } from '../core/errors.ts';
 import type { BerthSpec, BerthState, Engine, Isolation, Limits } from '../engine/engine.ts';
 import { agentSocket } from '../engine/run-directory.ts';
 import type { StorePath } from '../nix/store.ts';
-import { libraryVariables } from '../materialise/library-mounts.ts';
+import { libraryVariables, type PlacedTree } from '../materialise/library-mounts.ts';
 import { readBerthLog } from './berth-log.ts';
 import type { BerthRecord } from './berth-records.ts';
 import type { Berths, Upped } from './berths.ts';
@@ -174,7 +174,8 @@ export function createService(options: ServiceOptions): BerthService & { readonl
       context.emit,
       async () => ({
         access: request.withNix ? await options.nixAccess() : { mounts: [], variables: {} },
-        image: chosen.mode === 'image' ? await bringImage(engine, request, wanted, context) : undefined,
+        image:
+          chosen.mode === 'image' ? await bringImage(engine, request, wanted, libraries.trees, context) : undefined,
       }),
       ({ image }) => image?.cache,
     );
@@ -204,13 +205,20 @@ export function createService(options: ServiceOptions): BerthService & { readonl
   }
 
   /** Mode `image`: makes the image where there is none yet, and brings to the engine what it lacks. */
-  async function bringImage(engine: Engine, request: UpRequest, wanted: Wanted, context: WorkContext) {
+  async function bringImage(
+    engine: Engine,
+    request: UpRequest,
+    wanted: Wanted,
+    libraries: readonly PlacedTree[],
+    context: WorkContext,
+  ) {
     // A rollback works without the config too.
     const config = configIfThere(request.path);
     const { image, cache } = await options.image.run(
       {
         environment: wanted.environment,
         evaluated: wanted.evaluated,
+        libraries,
         sources: config ? locks.read(config) : {},
         system: options.system,
         // It stays on this host.

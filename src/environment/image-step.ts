@@ -13,6 +13,7 @@ import {
   type ImageContent,
   type ImageMakerOptions,
 } from '../materialise/image.ts';
+import { libraryLinks, libraryVariables, type PlacedTree } from '../materialise/library-mounts.ts';
 import type { EvaluatedConfig } from '../nix/evaluated-config.ts';
 import { type Image, imageOfDocuments } from '../oci/image.ts';
 import { orderFor } from '../oci/layers/orders/order-for.ts';
@@ -40,6 +41,8 @@ export interface ImageRequest {
   /** Nix's name of the system. */
   readonly system: string;
   readonly compression: Compression;
+  /** Trees of libraries of programming languages. */
+  readonly libraries: readonly PlacedTree[];
 }
 
 export interface ImageStep {
@@ -77,16 +80,17 @@ export function createImageStep(options: ImageStepOptions): ImageStep {
   const flights = new SingleFlight<string, { image: Image; cache: StageCache }>();
 
   async function subject(request: ImageRequest, context: WorkContext) {
-    const { environment, evaluated, sources } = request;
+    const { environment, evaluated, sources, libraries } = request;
     const locked = Object.entries(sources).sort(([a], [b]) => (a < b ? -1 : 1));
     const content: ImageContent = {
-      variables: environment.variables,
+      variables: { ...environment.variables, ...libraryVariables(libraries, environment.variables) },
       shellHook: environment.shellHook,
       functions: environment.functions,
       fhs: environment.fhs,
       command: environment.command,
       ports: environment.ports,
-      paths: environment.closure.paths,
+      paths: [...new Set([...environment.closure.paths, ...libraries.map(({ storePath }) => storePath)])].sort(),
+      links: libraryLinks(libraries),
     };
     const settings: EnvironmentImageSettings = {
       architecture: architectureOf(request.system),

@@ -9,6 +9,7 @@ import type { ImageEntry } from '../engine/minimal-image/entries.ts';
 import type { MinimalImage } from '../engine/minimal-image/minimal-image.ts';
 import { physicalPath, type Store } from '../nix/store.ts';
 import type { ImageTree, TreeNode } from '../oci/tar/tree-entries.ts';
+import type { ImageContent } from './image.ts';
 import { type BerthContent, defaultFhs, generationFiles, generationFolder, nulSeparated } from './generation.ts';
 
 /** Where the agent looks for the environment. */
@@ -36,7 +37,7 @@ function nodeOf(entry: ImageEntry): TreeNode {
  */
 export async function environmentTree(
   store: Store,
-  content: BerthContent,
+  content: BerthContent & Pick<ImageContent, 'links'>,
   base: Pick<MinimalImage, 'skeleton' | 'shared'>,
 ): Promise<ImageTree> {
   const folder = generationFolder(1);
@@ -46,6 +47,7 @@ export async function environmentTree(
     [`run/berth/${folder}/fhs`]: { target: content.fhs ?? defaultFhs },
     ...(content.command ? { 'run/berth/command': { content: nulSeparated(content.command) } } : {}),
   };
+  for (const [path, target] of Object.entries(content.links ?? {})) tree[path.slice(1)] = { target };
   for (const [name, text] of Object.entries(generationFiles(1, content))) {
     tree[`run/berth/${folder}/${name}`] = { content: text };
   }

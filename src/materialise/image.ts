@@ -23,8 +23,10 @@ import { projectTarget } from './shared-store.ts';
 /** What an image needs of an environment. */
 export interface ImageContent extends BerthContent {
   readonly ports: readonly number[];
-  /** The store paths of the closure, sorted. */
+  /** The store paths of the closure and of libraries, sorted. */
   readonly paths: readonly string[];
+  /** Symbolic links besides: path in the image to where it leads. */
+  readonly links?: Readonly<Record<string, string>>;
 }
 
 export interface EnvironmentImageSettings {
@@ -68,10 +70,11 @@ export function imageKey(
   base: Pick<MinimalImage, 'digest'>,
   order: CanonicalOrder,
 ): Digest {
+  const { links = {}, ...rest } = content;
   return digestOfJson({
     format: imageFormat,
     layerWriter: layerWriterVersion,
-    content,
+    content: Object.keys(links).length === 0 ? rest : content,
     settings,
     base: base.digest,
     order: [order.name, order.version],

@@ -52,3 +52,12 @@ export function libraryVariables(
     ...(path.length === 0 ? {} : { PATH: [...path, environment['PATH'] ?? ''].join(':') }),
   };
 }
+
+/** @returns where an image, which has the trees as layers, links to their folders: path in the image to path in the store */
+export function libraryLinks(trees: readonly PlacedTree[]): Record<string, string> {
+  return Object.fromEntries(
+    trees.flatMap(({ storePath, place }) =>
+      place.mounts.map(({ folder, target }) => [target, `${storePath}/${folder}`]),
+    ),
+  );
+}
