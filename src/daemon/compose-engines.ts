@@ -7,12 +7,19 @@ import { createEmbeddedEngine } from '../engine/embedded/embedded-engine.ts';
 import type { BerthSpec, Engine, Limits } from '../engine/engine.ts';
 import { createPooledEngine } from '../engine/pool/pooled-engine.ts';
 import { wholeStoreMount } from '../materialise/shared-store.ts';
+import type { WaitingFolders } from '../materialise/waiting-folders.ts';
 import type { Store } from '../nix/store.ts';
 import type { LoopbackRegistry } from './loopback-registry.ts';
 import { findOnPath, type Settings } from './settings.ts';
 
 /** @returns the engines, the preferred one first */
-export function composeEngines(settings: Settings, store: Store, bus: EventBus, loopback: LoopbackRegistry): Engine[] {
+export function composeEngines(
+  settings: Settings,
+  store: Store,
+  bus: EventBus,
+  loopback: LoopbackRegistry,
+  folders: WaitingFolders,
+): Engine[] {
   const image = { busybox: findBusybox(), nativeDirectory: nativeDirectory() };
   const embedded = createEmbeddedEngine({
     ...image,
@@ -38,6 +45,7 @@ export function composeEngines(settings: Settings, store: Store, bus: EventBus, 
       usual: { network: networkOf(settings, engine.name), isolation: settings.isolation },
       berthsDirectory: join(settings.home, 'berths'),
       directory: join(settings.home, 'engine', engine.name, 'waiting'),
+      folders,
       emit: bus.emitter(`pool:${engine.name}`),
     }),
   );

@@ -36,7 +36,8 @@ import { createWithoutEvaluation } from '../environment/without-evaluation.ts';
 import type { StorageService } from '../environment/storage.ts';
 import { hostSystem } from '../nix/evaluate.ts';
 import { createNix, type Nix } from '../nix/nix.ts';
-import { physicalPath } from '../nix/store.ts';
+import { createWaitingFolders } from '../materialise/waiting-folders.ts';
+import { physicalPath, type StorePath } from '../nix/store.ts';
 import { aptChecksValidUntil, aptMirrors, withSecurity, type DebianMirrors } from '../sources/debian/mirrors.ts';
 import { createDebianPlain } from '../sources/debian/plain/plain.ts';
 import { createDebianSource } from '../sources/debian/source.ts';
@@ -128,7 +129,9 @@ export async function compose(settings: Settings, bus: EventBus, beginWork?: () 
   });
   const generations = createGenerations(database);
   const loopback = createLoopbackRegistry();
-  const engines = composeEngines(settings, nix.store, bus, loopback);
+  const isThere = (path: StorePath) => existsSync(physicalPath(nix.store, path));
+  const folders = createWaitingFolders(isThere);
+  const engines = composeEngines(settings, nix.store, bus, loopback, folders);
   const imageRecords = createImageRecords(database);
   const registry = composeRegistry(settings, bus, beginWork ? { beginWork } : {});
   const imageParts = composeImages(settings, {
@@ -148,6 +151,7 @@ export async function compose(settings: Settings, bus: EventBus, beginWork?: () 
     environmentOf: (evaluated) => records.environment(environmentKey(evaluated)),
     store: nix.store,
     directory: join(settings.home, 'berths'),
+    folders,
     refreshAgent: refreshLinks,
   });
   const nixAccess = createNixAccess(nix, join(settings.home, 'nix/c'));

@@ -114,9 +114,10 @@ export interface LateBinding {
   /**
    * Gives a waiting container what `spec` has and `waiting` has not: mounts, host name, limits, ports; then its command
    * begins. The caller has written the run directory. A container that it fails for is of no use any more.
+   * @param shown the FHS view whose /etc the container shows already
    * @throws BerthError
    */
-  bind(spec: BerthSpec, waiting: BerthSpec, signal?: AbortSignal): Promise<void>;
+  bind(spec: BerthSpec, waiting: BerthSpec, shown?: string): Promise<void>;
   /** @returns bytes of memory that the container takes with what serves it alone, or null where nobody counts */
   memoryOf(id: string): number | null;
 }

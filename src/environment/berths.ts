@@ -10,7 +10,8 @@ import { KeyedMutex } from '../core/keyed-mutex.ts';
 import type { BerthSpec, BerthState, Engine, Isolation, Limits, Mount } from '../engine/engine.ts';
 import type { BerthContent } from '../materialise/generation.ts';
 import { libraryMounts, makeWritableLayers, type PlacedTree } from '../materialise/library-mounts.ts';
-import { projectMounts, sharedStoreMounts, writeBerthContent } from '../materialise/shared-store.ts';
+import { projectMounts, sharedStoreMounts } from '../materialise/shared-store.ts';
+import type { WaitingFolders } from '../materialise/waiting-folders.ts';
 import type { EvaluatedConfig } from '../nix/evaluated-config.ts';
 import type { Store } from '../nix/store.ts';
 import { checkName, nameFor } from './berth-name.ts';
@@ -54,6 +55,8 @@ export interface BerthsOptions extends SwitchOptions {
   readonly store: Store;
   /** Holds a folder for each berth. */
   readonly directory: string;
+  /** Writes what berths find in their folders. */
+  readonly folders: WaitingFolders;
   /** Of every berth, under those of its environment. */
   readonly variables: Readonly<Record<string, string>>;
   /** @returns the environment of an evaluation, where it is still known */
@@ -164,7 +167,7 @@ export function createBerths(options: BerthsOptions): Berths {
   }
 
   function writeContent(record: BerthRecord, request: BerthRequest): void {
-    writeBerthContent(record.spec.runDirectory, contentOf(request), record.generation);
+    options.folders.write(record.spec.runDirectory, contentOf(request), record.generation);
   }
 
   function generationOf(record: BerthRecord, request: BerthRequest, before: Generation | undefined): Generation {

@@ -10,6 +10,7 @@ import { z } from 'zod';
 import { evaluatedConfigSchema, type EvaluatedConfig } from '../nix/evaluated-config.ts';
 import { digestOf, digestOfJson, type Digest } from '../core/digest.ts';
 import { BerthError } from '../core/errors.ts';
+import { createRecent } from '../core/recent.ts';
 import type { ReadTrace } from '../nix/read-trace.ts';
 import type { Environment } from './environment.ts';
 import { subjectKey, type Subject } from './subject.ts';
@@ -56,6 +57,9 @@ export function environmentKey(evaluated: EvaluatedConfig): string {
 
 /** How many evaluations of one config are remembered, so that an edit taken back is a hit. */
 const tracesKept = 8;
+
+/** How many records are kept parsed: a hit then costs the same however many are known. Only this process writes them. */
+const keptParsed = 128;
 
 const schemaVersion = 1;
 
@@ -156,12 +160,17 @@ export function createEnvironmentRecords(
     return { key, environment: JSON.parse(environment) as Environment, usedAt };
   };
 
+  const parsedTraces = createRecent<string, TraceRecord[]>(keptParsed);
+  const parsedEnvironments = createRecent<string, Environment>(keptParsed);
+
   return {
     traces(subject) {
-      return z
-        .array(traceRowSchema)
-        .parse(selectTraces.all(subjectKey(subject)))
-        .map(toTrace);
+      const of = subjectKey(subject);
+      const parsed = parsedTraces.get(of);
+      if (parsed) return parsed;
+      const traces = z.array(traceRowSchema).parse(selectTraces.all(of)).map(toTrace);
+      parsedTraces.set(of, traces);
+      return traces;
     },
     newestTraceOf(file) {
       const row: unknown = selectNewest.get(file);
@@ -170,14 +179,21 @@ export function createEnvironmentRecords(
     saveTrace(record) {
       const { subject, trace, evaluated } = record;
       const of = subjectKey(subject);
+      parsedTraces.delete(of);
       insertTrace.run(of, traceIdentity(trace), subject.file, environmentKey(evaluated), JSON.stringify(record), now());
       trimTraces.run(of);
     },
     environment(key) {
+      const parsed = parsedEnvironments.get(key);
+      if (parsed) return parsed;
       const row: unknown = selectEnvironment.get(key);
-      return row === undefined ? undefined : toEnvironment(row).environment;
+      if (row === undefined) return undefined;
+      const { environment } = toEnvironment(row);
+      parsedEnvironments.set(key, environment);
+      return environment;
     },
     saveEnvironment(key, environment) {
+      parsedEnvironments.delete(key);
       insertEnvironment.run(key, JSON.stringify(environment), now());
     },
     environments() {
@@ -192,6 +208,8 @@ export function createEnvironmentRecords(
       touched.clear();
     },
     forgetEnvironment(key) {
+      parsedTraces.clear();
+      parsedEnvironments.delete(key);
       deleteTraces.run(key);
       deleteEnvironment.run(key);
     },

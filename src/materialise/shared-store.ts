@@ -52,7 +52,7 @@ export function writeBerthContent(runDirectory: string, content: BerthContent, g
 }
 
 /** What the agent runs when the container starts. */
-function writeCommand(runDirectory: string, command: readonly string[] | null): void {
+export function writeCommand(runDirectory: string, command: readonly string[] | null): void {
   const path = join(runDirectory, 'command');
   if (command === null) {
     rmSync(path, { recursive: true, force: true });

@@ -45,7 +45,25 @@ writeFileSync(join(store, 'ccc-file'), 'a file\n');
 symlinkSync('aaa-hello', join(store, 'ddd-link'));
 const wholeStore: Mount = { source: store, target: '/nix/store', readOnly: true };
 
+for (const name of ['one', 'two']) {
+  mkdirSync(join(store, `view-${name}/etc/shared`), { recursive: true });
+  for (const file of [`${name}.conf`, 'both.conf', `shared/${name}`]) {
+    writeFileSync(join(store, `view-${name}/etc`, file), `${name}\n`);
+  }
+  for (const folder of ['usr', 'bin']) symlinkSync(`/berth/fhs/${folder}`, join(store, `view-${name}`, folder));
+}
+
 let events: BerthEvent[] = [];
+
+/** The FHS view that containers wait with. */
+let view = '/berth/fhs';
+const folders = {
+  prepare(runDirectory: string) {
+    mkdirSync(runDirectory, { recursive: true });
+    symlinkSync(view, join(runDirectory, 'fhs'));
+  },
+  forget: () => undefined,
+};
 
 function openEngine(name: string): Engine {
   return createEmbeddedEngine({
@@ -63,6 +81,7 @@ function openPool(name: string, options: Partial<PoolOptions> = {}): Engine {
     ...{ min: 1, max: 8, targetHitRate: 1, idleMs: 60_000, refillDelayMs: 10, limits },
     shared: [wholeStore],
     usual: { network: 'none', isolation: 'whole' },
+    folders,
     berthsDirectory: join(base, 'berths'),
     directory: join(base, 'waiting'),
     emit: (event) => events.push(event),
@@ -91,6 +110,7 @@ describe.skipIf(whyNot)('the pool', () => {
   const made: BerthSpec[] = [];
   beforeEach(() => {
     events = [];
+    view = '/berth/fhs';
     name = `home-${randomBytes(3).toString('hex')}`;
   });
   afterEach(async () => {
@@ -100,7 +120,7 @@ describe.skipIf(whyNot)('the pool', () => {
   });
 
   /** As berths.ts does: takes one that waits or a new id, writes the folder, launches. */
-  async function launch(changes: Partial<BerthSpec> = {}): Promise<BerthSpec> {
+  async function launch(changes: Partial<BerthSpec> = {}, fhs = '/berth/fhs'): Promise<BerthSpec> {
     const work = join(directory, name, `work-${randomBytes(3).toString('hex')}`);
     mkdirSync(work, { recursive: true });
     const wanted = {
@@ -122,7 +142,7 @@ describe.skipIf(whyNot)('the pool', () => {
     made.push(spec);
     mkdirSync(spec.runDirectory, { recursive: true });
     rmSync(join(spec.runDirectory, 'fhs'), { force: true });
-    symlinkSync('/berth/fhs', join(spec.runDirectory, 'fhs'));
+    symlinkSync(fhs, join(spec.runDirectory, 'fhs'));
     writeFileSync(join(spec.runDirectory, 'environment'), 'GREETING=hello\0');
     if (spec.command)
       writeFileSync(join(spec.runDirectory, 'command'), spec.command.map((part) => `${part}\0`).join(''));
@@ -236,6 +256,28 @@ describe.skipIf(whyNot)('the pool', () => {
     }
   });
 
+  it('shows the /etc of its own view, whichever the container waited with', async () => {
+    const [one, two] = ['/nix/store/view-one', '/nix/store/view-two'] as const;
+    const list =
+      'cd /etc; cat one.conf two.conf both.conf shared/* 2>/dev/null; head -1 passwd; ls .berth.new 2>/dev/null';
+    engine = openPool(name, { max: 1 });
+    for (const [waited, wanted, text] of [
+      ['/berth/fhs', one, 'one\none\none\n'],
+      [one, one, 'one\none\none\n'],
+      [one, two, 'two\ntwo\ntwo\n'],
+      [two, '/berth/fhs', ''],
+    ] as const) {
+      view = waited;
+      // What waits already was made with the view before.
+      await waits(engine, 1);
+      await engine.remove((await launch()).id);
+      await waits(engine, 1);
+      const spec = await launch({}, wanted);
+      expect(claims()).toContain(spec.id);
+      expect(await run(spec, list)).toBe(`${text}root:x:0:0:root:/root:/bin/sh\n`);
+    }
+  });
+
   it('never gives a container twice', async () => {
     engine = openPool(name);
     const seen: string[] = [];
@@ -293,6 +335,7 @@ describe.skipIf(whyNot)('the pool', () => {
     engine = createPooledEngine(plain, {
       ...{ min: 1, max: 8, targetHitRate: 1, idleMs: 60_000, limits, shared: [wholeStore] },
       usual: { network: 'none', isolation: 'whole' },
+      folders,
       berthsDirectory: join(directory, name, 'berths'),
       directory: join(directory, name, 'waiting'),
       emit: (event) => events.push(event),

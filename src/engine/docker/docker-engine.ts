@@ -88,7 +88,7 @@ class DockerEngine implements Engine {
     this.lateBinding = {
       available: () => bindingAvailability(this.#mounts),
       inspect: (id) => this.#reach(id),
-      bind: (spec, waiting) => this.#bind(spec, waiting),
+      bind: (spec, waiting, shown) => this.#bind(spec, waiting, shown),
       memoryOf: (id) => containerMemory(this.#waiting.get(id)?.pid ?? 0),
     };
   }
@@ -278,13 +278,13 @@ class DockerEngine implements Engine {
     await this.#mounts.bind({ pid, hostname: '', mounts: [mount], links: false });
   }
 
-  async #bind(spec: BerthSpec, waiting: BerthSpec): Promise<void> {
+  async #bind(spec: BerthSpec, waiting: BerthSpec, shown?: string): Promise<void> {
     const { pid, startTime } = this.#waiting.get(spec.id) ?? { pid: 0, startTime: '' };
     if (startTime === '' || startTimeOf(pid) !== startTime) {
       throw new BerthError('LAUNCH_FAILED', 'The container that waited has ended.');
     }
     if (JSON.stringify(spec.limits) !== JSON.stringify(waiting.limits)) await this.setLimits(spec.id, spec.limits);
-    await bindMounts(this.#mounts, pid, spec, waiting);
+    await bindMounts(this.#mounts, pid, spec, waiting, shown);
     if (spec.command) {
       writeCommand(spec.runDirectory, spec.command);
       await beginCommand(agentSocket(spec.runDirectory));

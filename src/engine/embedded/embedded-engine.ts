@@ -94,7 +94,7 @@ class EmbeddedEngine implements Engine {
     this.lateBinding = {
       available: () => bindingAvailability(this.#mounts),
       inspect: () => Promise.resolve(),
-      bind: (spec, waiting) => this.#bind(spec, waiting),
+      bind: (spec, waiting, shown) => this.#bind(spec, waiting, shown),
       memoryOf: (id) => this.#memoryOf(id),
     };
   }
@@ -202,12 +202,12 @@ class EmbeddedEngine implements Engine {
     await this.#mounts.bind({ pid, hostname: '', mounts: [mount], links: false });
   }
 
-  async #bind(spec: BerthSpec, waiting: BerthSpec): Promise<void> {
+  async #bind(spec: BerthSpec, waiting: BerthSpec, shown?: string): Promise<void> {
     const pid = this.#initOf(spec.id);
     if (pid === undefined) throw new BerthError('LAUNCH_FAILED', 'The container that waited has ended.');
     if (JSON.stringify(spec.limits) !== JSON.stringify(waiting.limits)) this.#cgroups.setLimits(spec.id, spec.limits);
     if (spec.network === 'host') copyFileSync('/etc/resolv.conf', join(this.#berth(spec.id), 'resolv.conf'));
-    await bindMounts(this.#mounts, pid, spec, waiting);
+    await bindMounts(this.#mounts, pid, spec, waiting, shown);
     if (spec.command) {
       writeCommand(spec.runDirectory, spec.command);
       await beginCommand(agentSocket(spec.runDirectory));

@@ -21,6 +21,7 @@ export async function bindingAvailability(helper: MountHelper): Promise<Availabi
 
 /**
  * @param pid the container's first process, on the host
+ * @param shown the FHS view whose /etc the container shows already
  * @throws BerthError LAUNCH_FAILED, POOL_UNAVAILABLE
  */
 export async function bindMounts(
@@ -28,18 +29,19 @@ export async function bindMounts(
   pid: number,
   spec: BerthSpec,
   waiting: Pick<BerthSpec, 'mounts'>,
+  shown = '/berth/fhs',
 ): Promise<void> {
+  const view = viewOf(spec.runDirectory);
   await helper.bind({
     pid,
     hostname: spec.hostname,
     mounts: spec.mounts.filter((mount) => !waiting.mounts.some((there) => isSameMount(mount, there))),
-    // The agent has linked the minimal image's own already.
-    links: viewOf(spec.runDirectory) !== '/berth/fhs',
+    links: view !== shown,
   });
 }
 
 /** @returns where the container's FHS link leads: see materialise/generation.ts */
-function viewOf(runDirectory: string): string {
+export function viewOf(runDirectory: string): string {
   const link = readlinkSync(join(runDirectory, 'fhs'));
   return link.startsWith('/') ? link : readlinkSync(join(runDirectory, link));
 }

@@ -4,14 +4,14 @@
  * never comes back.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, rmSync, symlinkSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { stopwatch } from '../../core/clock.ts';
 import type { Digest } from '../../core/digest.ts';
 import { asBerthError, BerthError } from '../../core/errors.ts';
 import type { Emit } from '../../core/events.ts';
 import type { BerthSpec, Engine, Isolation, LateBinding, Limits, Mount, PoolStatus } from '../engine.ts';
-import { isSameMount } from './bind-mounts.ts';
+import { isSameMount, viewOf } from './bind-mounts.ts';
 import { createDemand, type Demand } from './demand.ts';
 import { createWaitingMarks, type WaitingMarks } from './waiting-marks.ts';
 
@@ -35,6 +35,11 @@ export interface PoolOptions {
   /** Remembers which containers wait. */
   readonly directory: string;
   readonly emit: Emit;
+  /** Writes the run directories of containers that wait. */
+  readonly folders: {
+    prepare(runDirectory: string): void;
+    forget(runDirectory: string): void;
+  };
   /** How long after a launch another is made to wait. Default 50 ms: not beside the command that was launched for. */
   readonly refillDelayMs?: number;
 }
@@ -42,6 +47,8 @@ export interface PoolOptions {
 interface Waiting {
   readonly spec: BerthSpec;
   readonly class: Class;
+  /** The FHS view whose /etc it shows; undefined where it sees none. */
+  readonly shown: string | undefined;
 }
 
 interface Class {
@@ -130,7 +137,7 @@ class PooledEngine implements Engine {
     this.#reserved.delete(spec.id);
     const elapsed = stopwatch();
     try {
-      await this.#binding.bind(spec, taken.spec, signal);
+      await this.#binding.bind(spec, taken.spec, taken.shown);
     } catch (error) {
       await this.#engine.remove(spec.id);
       this.#marks.clear(spec.id);
@@ -316,13 +323,13 @@ class PooledEngine implements Engine {
     this.#starting.add(spec.id);
     try {
       this.#marks.set(spec.id);
-      mkdirSync(spec.runDirectory, { recursive: true, mode: 0o755 });
-      // Where it leads is told with the environment: see materialise/generation.ts.
-      symlinkSync('current/fhs', join(spec.runDirectory, 'fhs'));
+      this.#options.folders.prepare(spec.runDirectory);
+      // The agent links what it sees of the view when it starts.
+      const shown = each.isolation === 'whole' ? viewOf(spec.runDirectory) : undefined;
       await this.#engine.launch(spec);
       await this.#binding.inspect(spec.id);
       if (this.#closed) await this.#discard(spec);
-      else each.waiting.push({ spec, class: each });
+      else each.waiting.push({ spec, class: each, shown });
       this.#refillMs += (elapsed() - this.#refillMs) / 4;
     } catch (error) {
       await this.#discard(spec);
@@ -365,6 +372,7 @@ class PooledEngine implements Engine {
   }
 
   async #discard(spec: BerthSpec): Promise<void> {
+    this.#options.folders.forget(spec.runDirectory);
     await this.#engine.remove(spec.id);
     rmSync(join(this.#options.berthsDirectory, spec.id), { recursive: true, force: true });
     this.#marks.clear(spec.id);
