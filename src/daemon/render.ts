@@ -12,6 +12,10 @@ export function renderUp(result: UpResult): string {
     `${result.name} is ready (${result.id}, ${result.engine}${mode}) after ${formatDuration(timingsMs.total)}: ` +
       `${environment}, ${closure.paths} store paths, ${formatBytes(closure.bytes)}`,
     ...(result.switched ? [`  ${renderSwitch(result.switched)}`] : []),
+    ...result.libraries.map(
+      ({ manager, packages, folders, keepHint }) =>
+        `  ${manager}: ${packages} packages in ${folders.join(', ')}; to keep more: ${keepHint}`,
+    ),
     `  berth exec ${result.name} -- COMMAND`,
   ].join('\n');
 }

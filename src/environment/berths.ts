@@ -9,7 +9,7 @@ import { isErrno } from '../core/files.ts';
 import { KeyedMutex } from '../core/keyed-mutex.ts';
 import type { BerthSpec, BerthState, Engine, Isolation, Limits, Mount } from '../engine/engine.ts';
 import type { BerthContent } from '../materialise/generation.ts';
-import { libraryMounts, makeWritableLayers, type PlacedTree } from '../materialise/library-mounts.ts';
+import { changedLayers, libraryMounts, makeWritableLayers, type PlacedTree } from '../materialise/library-mounts.ts';
 import { projectMounts, sharedStoreMounts } from '../materialise/shared-store.ts';
 import type { WaitingFolders } from '../materialise/waiting-folders.ts';
 import type { EvaluatedConfig } from '../nix/evaluated-config.ts';
@@ -248,7 +248,14 @@ export function createBerths(options: BerthsOptions): Berths {
       }
       throw error;
     }
+    const dropped = changedLayers(known.spec.mounts);
     rmSync(join(options.directory, known.spec.id), { recursive: true, force: true });
+    if (dropped.length > 0) {
+      context.emit({
+        type: 'warning',
+        message: `What was installed by hand in ${dropped.join(' and ')} went with the old container of ${record.spec.name}.`,
+      });
+    }
     generations.trim(record.spec.name, options.keep, record.startedWith);
     const difference = generations.of(record.spec.name)[0]?.difference ?? null;
     if (known.environmentDigest === record.environmentDigest) return { record, switched: null };
@@ -266,7 +273,9 @@ export function createBerths(options: BerthsOptions): Berths {
     state: BerthState,
     context: { emit: Emit; signal?: AbortSignal },
   ): Promise<Upped> {
-    const mounts = mountsOf(request).map((mount) => withEarlierPaths(mount, known.spec.mounts));
+    const mounts = [...mountsOf(request), ...layersOf(request, known.spec.id)].map((mount) =>
+      withEarlierPaths(mount, known.spec.mounts),
+    );
     const fits =
       JSON.stringify([
         known.spec.image,

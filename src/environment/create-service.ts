@@ -143,7 +143,8 @@ export function createService(options: ServiceOptions): BerthService & { readonl
     const placed = await place(engine, request, prepared.config.directory, wanted, how.ephemeral, context);
     const timingsMs: StageTimings = { ...prepared.timingsMs, ...placed.timingsMs, total: total() };
     const cache = { ...prepared.cache, image: placed.image?.cache ?? ('none' as const) };
-    return { ...placed.upped, engine, prepared, chosen: placed.chosen, image: placed.image, cache, timingsMs };
+    const { upped, chosen, image, libraries } = placed;
+    return { ...upped, engine, prepared, chosen, image, libraries, cache, timingsMs };
   }
 
   /** Gives an environment to a new berth, or to the one that is there. */
@@ -201,7 +202,7 @@ export function createService(options: ServiceOptions): BerthService & { readonl
       return onto ? berths.refit(engine, onto, berth, context) : berths.up(engine, berth, context);
     });
     const timingsMs = { libraries: libraries.ms, materialise: materialised.ms, start: started.ms };
-    return { upped: started.value, chosen, image, timingsMs };
+    return { upped: started.value, chosen, image, libraries: libraries.summaries, timingsMs };
   }
 
   /** Mode `image`: makes the image where there is none yet, and brings to the engine what it lacks. */
@@ -241,7 +242,7 @@ export function createService(options: ServiceOptions): BerthService & { readonl
   ): Promise<UpResult> {
     const how = { ephemeral: false, origin };
     const launched = await guard.using(() => launch(request, context, how, known));
-    const { record, switched, engine, prepared, chosen, image, cache, timingsMs } = launched;
+    const { record, switched, engine, prepared, chosen, image, libraries, cache, timingsMs } = launched;
     const { environment } = prepared;
     return {
       name: record.spec.name,
@@ -255,6 +256,7 @@ export function createService(options: ServiceOptions): BerthService & { readonl
       imageDigest: image?.digest ?? null,
       cache,
       closure: { paths: environment.closure.paths.length, bytes: environment.closure.bytes },
+      libraries,
       generation: record.generation,
       switched: switched && reportOf({ record, switched }),
       timingsMs,

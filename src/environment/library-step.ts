@@ -1,12 +1,13 @@
 /** The libraries that a config asks for: each lock file's tree, made unless it is there. */
-import type { Libraries, LibraryTree } from '../libraries/libraries.ts';
+import type { FoundTree, Libraries, LibraryTree } from '../libraries/libraries.ts';
 import type { EvaluatedConfig } from '../nix/evaluated-config.ts';
 import type { Environment } from './environment.ts';
 import { inPhase } from './prepare.ts';
-import type { StageCache, WorkContext } from './service.ts';
+import type { LibrarySummary, StageCache, WorkContext } from './service.ts';
 
 export interface PreparedLibraries {
   readonly trees: readonly LibraryTree[];
+  readonly summaries: readonly LibrarySummary[];
   readonly cache: StageCache | 'none';
   /** Milliseconds. */
   readonly ms: number;
@@ -26,7 +27,7 @@ export interface LibraryStep {
 }
 
 /** Without libraries the step costs nothing and says nothing. */
-const none: PreparedLibraries = { trees: [], cache: 'none', ms: 0 };
+const none: PreparedLibraries = { trees: [], summaries: [], cache: 'none', ms: 0 };
 
 export function createLibraryStep(libraries: Libraries): LibraryStep {
   async function lockFilesOf(asked: EvaluatedConfig['libraries']): Promise<Readonly<Record<string, string>>> {
@@ -43,10 +44,22 @@ export function createLibraryStep(libraries: Libraries): LibraryStep {
           locks.map(([manager, lockFile]) => libraries.tree({ manager, lockFile, project, environment }, context)),
         );
         const cache: StageCache = found.every((one) => one.cache === 'hit') ? 'hit' : 'miss';
-        return { trees: found.map(({ tree }) => tree), cache };
+        return { trees: found.map(({ tree }) => tree), summaries: found.map(summaryOf), cache };
       };
       const { value, ms } = await inPhase('libraries', context.emit, made, ({ cache }) => cache);
       return { ...value, ms };
     },
+  };
+}
+
+function summaryOf({ tree, cache, keepHint }: FoundTree): LibrarySummary {
+  const { manager, storePath, packages, place } = tree;
+  return {
+    manager,
+    cache,
+    packages: packages.length,
+    storePath,
+    folders: place.mounts.map(({ target }) => target),
+    keepHint,
   };
 }

@@ -122,6 +122,19 @@ export interface EnvironmentResult {
   readonly timingsMs: StageTimings;
 }
 
+/** Libraries of one lock file, as a berth has them. */
+export interface LibrarySummary {
+  /** `npm`, `python`, `cargo` or `go`. */
+  readonly manager: string;
+  readonly cache: StageCache;
+  readonly packages: number;
+  readonly storePath: string;
+  /** Where they are in the berth. */
+  readonly folders: readonly string[];
+  /** How to keep what is installed by hand: a command. */
+  readonly keepHint: string;
+}
+
 /** What `berth up --json` prints. */
 export interface UpResult {
   readonly name: string;
@@ -137,6 +150,7 @@ export interface UpResult {
   readonly imageDigest: Digest | null;
   readonly cache: CacheReport;
   readonly closure: { readonly paths: number; readonly bytes: number };
+  readonly libraries: readonly LibrarySummary[];
   /** The number of the berth's environment in its history. */
   readonly generation: number;
   /** From what a berth that was there was switched; null for a new one, and for one that had the environment. */

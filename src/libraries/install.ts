@@ -160,7 +160,7 @@ async function withDownloads(
     authority: await options.authority(),
     cache: options.downloads,
     artifacts: plan.artifacts,
-    metadata: plan.metadata,
+    pages: plan.pages,
   });
   const waiting = [...plan.artifacts];
   let fault: unknown;

@@ -53,12 +53,19 @@ export interface LibraryRequest {
   readonly environment: InstallEnvironment;
 }
 
+export interface FoundTree {
+  readonly tree: LibraryTree;
+  readonly cache: 'hit' | 'miss';
+  /** How to keep what a user installs by hand. */
+  readonly keepHint: string;
+}
+
 export interface Libraries {
   /**
    * @returns the tree, and whether it was there
    * @throws BerthError LIBRARY_MANAGER_UNKNOWN, LIBRARY_PROGRAM_MISSING, LIBRARY_LOCK_INVALID, what `install` throws, …
    */
-  tree(request: LibraryRequest, context: InstallContext): Promise<{ tree: LibraryTree; cache: 'hit' | 'miss' }>;
+  tree(request: LibraryRequest, context: InstallContext): Promise<FoundTree>;
   /** @returns the lock files that stand in a folder, by manager: what `libraries = "auto"` means */
   found(folder: string): Promise<Readonly<Record<string, string>>>;
 }
@@ -138,7 +145,7 @@ export function createLibraries(options: LibrariesOptions): Libraries {
       if (known && existsSync(physicalPath(store, known.storePath))) {
         records.touch(key);
         // The same tree may have another place in another project.
-        return { tree: { ...known, place: plan.place }, cache: 'hit' };
+        return { tree: { ...known, place: plan.place }, cache: 'hit', keepHint: manager.keepHint };
       }
       const { value } = await flights.run(
         key,
@@ -158,7 +165,7 @@ export function createLibraries(options: LibrariesOptions): Libraries {
         },
         context.signal,
       );
-      return { tree: { ...value, place: plan.place }, cache: 'miss' };
+      return { tree: { ...value, place: plan.place }, cache: 'miss', keepHint: manager.keepHint };
     },
     async found(folder) {
       const names = new Set(await readdir(folder));

@@ -58,6 +58,9 @@ export function libraryContract(subject: ContractSubject, harness: ContractHarne
       await harness.up(other);
       expect(await harness.run(one, ['sh', '-c', subject.onTop])).toMatchObject({ code: 0, stdout: subject.printed });
       expect((await harness.run(other, ['sh', '-c', subject.look])).stdout).not.toBe(subject.printed);
+      // Starting it again keeps it.
+      await harness.up(one);
+      expect((await harness.run(one, ['sh', '-c', subject.look])).stdout).toBe(subject.printed);
     });
 
     it('are refused when a hash is not the one of the lock', async () => {

@@ -40,12 +40,9 @@ export interface LibraryPlan {
   /** Everything of the project that the install reads. Its bytes are in the tree's key. */
   readonly inputs: readonly LibraryInput[];
   readonly artifacts: readonly LockedArtifact[];
-  /**
-   * What else may be asked for while packages are fetched, such as an index: URLs that begin so. It is not checked by a
-   * hash, so nothing that is installed may come from it.
-   */
-  readonly metadata: readonly string[];
-  /** With a network that leads to the artifacts and the metadata only. */
+  /** What else is asked for while packages are fetched: addresses, and what they answer. Nothing that is installed. */
+  readonly pages: Readonly<Record<string, string>>;
+  /** With a network that leads to the artifacts and the pages only. */
   readonly fetch: readonly InstallCommand[];
   /** With no network at all: install scripts, native add-ons. */
   readonly build: readonly InstallCommand[];

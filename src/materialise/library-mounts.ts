@@ -1,5 +1,5 @@
 /** How library trees come into a container: each under a writable layer of the berth's own. */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Mount } from '../engine/engine.ts';
 import { physicalPath, type Store, type StorePath } from '../nix/store.ts';
@@ -39,6 +39,13 @@ export function makeWritableLayers(mounts: readonly Mount[]): void {
     mkdirSync(overlay.upper, { recursive: true });
     mkdirSync(overlay.work, { recursive: true });
   }
+}
+
+/** @returns the targets of layers that hold something */
+export function changedLayers(mounts: readonly Mount[]): string[] {
+  return mounts.flatMap(({ overlay, target }) =>
+    overlay && existsSync(overlay.upper) && readdirSync(overlay.upper).length > 0 ? [target] : [],
+  );
 }
 
 /** @returns the variables by which the languages find their trees */

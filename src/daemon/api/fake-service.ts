@@ -18,6 +18,7 @@ export const exampleUp: UpResult = {
   imageDigest: null,
   cache,
   closure: { paths: 3, bytes: 4096 },
+  libraries: [],
   generation: 1,
   switched: null,
   timingsMs,

@@ -141,6 +141,16 @@ export const upResultSchema = z
     imageDigest: digest.nullable(),
     cache: cacheSchema,
     closure: z.object({ paths: z.int(), bytes: z.int() }),
+    libraries: z.array(
+      z.object({
+        manager: z.string(),
+        cache: z.enum(['hit', 'miss']),
+        packages: z.int(),
+        storePath: z.string(),
+        folders: z.array(z.string()),
+        keepHint: z.string().openapi({ description: 'How to keep what is installed by hand.' }),
+      }),
+    ),
     generation: z.int(),
     switched: switchReportSchema.nullable(),
     timingsMs: timingsSchema,

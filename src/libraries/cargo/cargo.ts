@@ -40,7 +40,7 @@ export const cargo: LibraryManager = {
         ...crates.map(checksumFile),
       ],
       artifacts: [],
-      metadata: [],
+      pages: {},
       fetch: [shell(unpack)],
       build: [],
       outputs: [folder],

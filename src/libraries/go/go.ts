@@ -43,8 +43,10 @@ export const go: LibraryManager = {
         { path: 'go.sum', content: Buffer.from(text) },
       ],
       artifacts: modules.flatMap((module) => artifactsOf(proxy, module)),
-      // When a version was made; nothing of a module.
-      metadata: whole.map((module) => `${urlOf(proxy, module)}.info`),
+      // Go asks when a version was made, and keeps the answer; it is not in go.sum.
+      pages: Object.fromEntries(
+        whole.map((module) => [`${urlOf(proxy, module)}.info`, JSON.stringify({ Version: module.version })]),
+      ),
       fetch: [
         shell(`/berth/bin/busybox mkdir -p ${folder}`),
         ...(names.length === 0 ? [] : [{ argv: ['go', 'mod', 'download', ...names], env }]),

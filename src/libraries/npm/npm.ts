@@ -24,7 +24,7 @@ export const npm: LibraryManager = {
     return {
       inputs: await inputsOf(lock, context),
       ...packagesOf(lock, context.lockFile, context.system),
-      metadata: [],
+      pages: {},
       fetch: [npmCommand(['ci', '--ignore-scripts', ...quiet])],
       build: needsScripts(lock) ? [npmCommand(['rebuild', ...quiet])] : [],
       outputs: folders,

@@ -1,7 +1,7 @@
 /**
  * The only network that an install has: an HTTP proxy which answers for the registries' hosts (so it ends their TLS with
- * certificates of its own), and gives out what the lock file names, checked, and pages of indexes. Everything else is
- * refused by a message that names it.
+ * certificates of its own), and gives out what the lock file names, checked. Everything else is refused by a message that
+ * names it.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
@@ -17,8 +17,8 @@ export interface ProxyOptions {
   readonly authority: CertificateAuthority;
   readonly cache: DownloadCache;
   readonly artifacts: readonly LockedArtifact[];
-  /** See LibraryPlan.metadata. */
-  readonly metadata: readonly string[];
+  /** See LibraryPlan.pages. */
+  readonly pages: Readonly<Record<string, string>>;
   /** Asks upstream for all else, whatever its host, where a registry's client still finds out what there is. */
   readonly forward?: (url: string, accept: string | undefined, signal: AbortSignal) => Promise<Response>;
   /** Called for each artifact that was given out the first time. */
@@ -42,7 +42,7 @@ const forwarded = ['content-type', 'etag', 'last-modified', 'cache-control', 'lo
 export function createProxy(options: ProxyOptions): Proxy {
   const { authority, cache } = options;
   const artifacts = new Map(options.artifacts.map((artifact) => [artifact.url, artifact]));
-  const hosts = new Set([...artifacts.keys(), ...options.metadata].map((url) => new URL(url).host));
+  const hosts = new Set([...artifacts.keys(), ...Object.keys(options.pages)].map((url) => new URL(url).host));
   const given = new Set<LockedArtifact>();
   const ending = new AbortController();
   const sockets = new Set<Socket>();
@@ -63,10 +63,10 @@ export function createProxy(options: ProxyOptions): Proxy {
       else await pipeline(readDownload(download), response);
       return;
     }
-    if (options.metadata.some((prefix) => url.startsWith(prefix))) {
-      const { status, body } = await cache.metadata(url, ending.signal);
-      response.writeHead(status, { 'content-type': 'application/octet-stream', 'content-length': body.length });
-      response.end(request.method === 'HEAD' ? undefined : body);
+    const page = Object.hasOwn(options.pages, url) ? options.pages[url] : undefined;
+    if (page !== undefined) {
+      response.writeHead(200, { 'content-type': 'text/plain', 'content-length': Buffer.byteLength(page) });
+      response.end(request.method === 'HEAD' ? undefined : page);
       return;
     }
     if (options.forward) {

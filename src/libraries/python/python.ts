@@ -43,7 +43,7 @@ export const python: LibraryManager = {
     return {
       inputs,
       artifacts: [],
-      metadata: [],
+      pages: {},
       fetch: [
         { argv: ['python3', '-c', environmentMaker, environment] },
         shell(installWheels(environment), pipSettings),

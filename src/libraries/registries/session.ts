@@ -57,7 +57,7 @@ export async function inSession<T>(
     return await work({
       async run(command, { network = false } = {}) {
         const proxy = network
-          ? createProxy({ authority, cache: options.downloads, artifacts: [], metadata: [], forward })
+          ? createProxy({ authority, cache: options.downloads, artifacts: [], pages: {}, forward })
           : undefined;
         try {
           const result = await runInSandbox(command, sandbox, {
