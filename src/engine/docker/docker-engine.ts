@@ -31,6 +31,7 @@ import {
   unpackShared,
 } from '../minimal-image/minimal-image.ts';
 import { bindingAvailability, bindMounts, startTimeOf } from '../pool/bind-mounts.ts';
+import { createWaitingMarks, type WaitingMarks } from '../pool/waiting-marks.ts';
 import { createMountHelper, type MountHelper } from '../pool/mount-helper.ts';
 import { containerMemory, groupsOf } from '../pool/process-memory.ts';
 import { createPortForwards } from '../port-forward.ts';
@@ -74,6 +75,8 @@ class DockerEngine implements Engine {
   /** First processes of the containers that wait, with the time when they started. */
   readonly #waiting = new Map<string, { readonly pid: number; readonly startTime: string }>();
   readonly lateBinding: LateBinding;
+  /** Berths whose container is started and does not have all yet. */
+  readonly #halves: WaitingMarks;
   #docker: Promise<Docker> | undefined;
   #image: Promise<PreparedImage> | undefined;
 
@@ -85,6 +88,7 @@ class DockerEngine implements Engine {
       join(options.nativeDirectory, 'berth-bind'),
       join(options.stateDirectory, 'closures'),
     );
+    this.#halves = createWaitingMarks(join(options.stateDirectory, 'halves'));
     this.lateBinding = {
       available: () => bindingAvailability(this.#mounts),
       inspect: (id) => this.#reach(id),
@@ -115,14 +119,17 @@ class DockerEngine implements Engine {
   }
 
   async start(spec: BerthSpec, signal?: AbortSignal): Promise<void> {
+    await this.#endHalf(spec.id);
     const state = await this.inspect(spec.id);
     if (state.state === 'running') return;
     if (state.state === 'gone') return this.launch(spec, signal);
     try {
       if (await this.#waited(spec.id)) {
+        this.#halves.set(spec.id);
         await this.#run({ ...spec, command: null, ports: [] }, signal);
         await this.#reach(spec.id);
         await this.#bind(spec, { ...spec, mounts: await this.#ownMounts(spec) });
+        this.#halves.clear(spec.id);
       } else await this.#run(spec, signal);
     } catch (error) {
       await this.#kill(spec.id);
@@ -149,6 +156,7 @@ class DockerEngine implements Engine {
   async remove(id: string): Promise<void> {
     await this.#ports.close(id);
     this.#waiting.delete(id);
+    this.#halves.clear(id);
     rmSync(this.#places(id), { recursive: true, force: true });
     try {
       await (await this.#container(id)).remove({ force: true, v: true });
@@ -184,6 +192,7 @@ class DockerEngine implements Engine {
   }
 
   async adopt(spec: BerthSpec): Promise<void> {
+    await this.#endHalf(spec.id);
     if ((await this.#find(spec.id))?.running) await this.#openPorts(spec);
   }
 
@@ -290,6 +299,13 @@ class DockerEngine implements Engine {
       await beginCommand(agentSocket(spec.runDirectory));
     }
     await this.#openPorts(spec);
+  }
+
+  /** Stops what a daemon started and was killed before it had attached what the server does not know of. */
+  async #endHalf(id: string): Promise<void> {
+    if (!this.#halves.all().includes(id)) return;
+    await this.#kill(id);
+    this.#halves.clear(id);
   }
 
   /** Whether the container was made to wait: then the server knows less of it than the berth has. */

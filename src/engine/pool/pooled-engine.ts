@@ -5,6 +5,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { stopwatch } from '../../core/clock.ts';
 import type { Digest } from '../../core/digest.ts';
@@ -42,6 +43,8 @@ export interface PoolOptions {
   };
   /** How long after a launch another is made to wait. Default 50 ms: not beside the command that was launched for. */
   readonly refillDelayMs?: number;
+  /** How many are made at once while nothing is launched. Default: one for each processor. */
+  readonly refillsAtOnce?: number;
 }
 
 interface Waiting {
@@ -56,6 +59,8 @@ interface Class {
   readonly isolation: Isolation;
   readonly demand: Demand;
   readonly waiting: Waiting[];
+  /** How many are being made. */
+  making: number;
 }
 
 /** Launches that follow each other put making others off, but not for longer than this. */
@@ -251,6 +256,7 @@ class PooledEngine implements Engine {
       isolation,
       demand: createDemand({ min: isUsual ? Math.min(min, max) : 0, max, targetHitRate, idleMs }),
       waiting: [],
+      making: 0,
     };
     this.#classes.set(key, made);
     return made;
@@ -279,8 +285,9 @@ class PooledEngine implements Engine {
     this.#lookIn(Math.max(0, Math.min(this.#options.refillDelayMs ?? 50, this.#askedSince + longestDelayMs - now)));
   }
 
-  /** Makes one more where too few wait, and lets go of those that are too many. */
+  /** Makes more where too few wait, and lets go of those that are too many. */
   #resize(): void {
+    const isQuiet = this.#askedSince === undefined || performance.now() - this.#askedSince < longestDelayMs - 5;
     this.#timer = undefined;
     this.#askedSince = undefined;
     if (this.#closed) return;
@@ -289,14 +296,17 @@ class PooledEngine implements Engine {
       const surplus = each.waiting.splice(0, Math.max(0, each.waiting.length - target));
       for (const { spec } of surplus) void this.#discard(spec).catch(() => undefined);
       if (surplus.length > 0) this.#tellSize();
-      // One at a time: what is made behind the launches must not slow them down.
-      if (each.waiting.length < target && this.#making.size === 0) this.#begin(each);
+      // What is made behind the launches must not slow them down: while they come, one at a time.
+      const together = isQuiet ? (this.#options.refillsAtOnce ?? availableParallelism()) : 1;
+      while (each.waiting.length + each.making < target && this.#making.size < together) this.#begin(each);
     }
     if (this.#making.size === 0) this.#lookIn(this.#options.idleMs);
   }
 
   #begin(each: Class): void {
+    each.making += 1;
     const making = this.#make(each)
+      .finally(() => (each.making -= 1))
       .then(
         () => {
           this.#failures = 0;
