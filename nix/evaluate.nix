@@ -63,6 +63,7 @@ let
       crate
       goModule
       url
+      override
       ;
   }
   // builtins.listToAttrs (
@@ -79,6 +80,7 @@ let
     "crate"
     "goModule"
     "url"
+    "override"
   ];
 
   call =

@@ -197,11 +197,37 @@ let
       ln -s "$path/bin" $out/bin
     '' { inherit path; };
 in
-entry:
 {
-  inherit npm pypi url;
-  crate = built;
-  goModule = built;
+  # A package as the lock has it.
+  make =
+    entry:
+    {
+      inherit npm pypi url;
+      crate = built;
+      goModule = built;
+    }
+    .${entry.kind}
+      entry;
+
+  # A package of a source of which another version is taken: another .deb, or other sources that are built in its way.
+  override =
+    package:
+    {
+      version,
+      url,
+      hash,
+    }@file:
+    (
+      if package ? berthDebian then
+        pkgs.debian.override package file
+      else
+        package.overrideAttrs (_: {
+          inherit version;
+          name = "${package.pname}-${version}";
+          src = fetch (baseNameOf url) file;
+        })
+    )
+    // {
+      berthSource = "override";
+    };
 }
-.${entry.kind}
-  entry

@@ -70,7 +70,7 @@ let
         actual = "given something else";
       }
     else if locked ? ${key} then
-      (if kind == "at" then fromSource else outside) locked.${key}
+      (if kind == "at" then fromSource else outside.make) locked.${key}
     else
       missing { inherit kind name wanted; };
 
@@ -85,11 +85,12 @@ in
   pypi = pinned "pypi";
   crate = pinned "crate";
   goModule = pinned "goModule";
+  inherit (outside) override;
   # url "NAME" "https://…", or with the hash: url "NAME" { url = "https://…"; hash = "sha256-…"; }
   url =
     name: file:
     if builtins.isAttrs file then
-      outside {
+      outside.make {
         kind = "url";
         inherit name;
         wanted = file.url;

@@ -4,6 +4,8 @@
   bootstrap,
   mirrors,
   system,
+  # See default.nix.
+  overrides ? { },
   # The suite's archive for the machine that builds, where these packages are for another: { bootstrap, system }.
   native ? { inherit bootstrap system; },
 }:
@@ -18,7 +20,7 @@ let
       name = "${storeName name}-${storeName entry.version}.deb";
       builder = "builtin:fetchurl";
       system = "builtin";
-      url = "${builtins.head mirrors.${entry.archive or "main"}}/${entry.file}";
+      url = entry.url or "${builtins.head mirrors.${entry.archive or "main"}}/${entry.file}";
       outputHash = entry.sha256;
       outputHashAlgo = "sha256";
       outputHashMode = "flat";
@@ -79,7 +81,7 @@ rec {
   members = builtins.mapAttrs (
     name: _:
     let
-      it = entry name;
+      it = entry name // (overrides.${name} or { });
     in
     {
       inherit name;

@@ -39,8 +39,10 @@
   allowUnfree ? false,
   # The same suite for this machine, where the packages are for another system: { index, bootstrap, system }.
   native ? null,
+  # Packages that come from elsewhere, by Debian's names: { version, url, sha256 }.
+  overrides ? { },
   ...
-}:
+}@arguments:
 let
   lib = import ./lib;
   # A store path that comes as text (from the lock) becomes an input of derivations by its context.
@@ -49,7 +51,7 @@ let
 
   archive = import ./archive.nix (
     {
-      inherit mirrors system;
+      inherit mirrors system overrides;
       index = storePath index;
       bootstrap = storePath bootstrap;
     }
@@ -117,7 +119,28 @@ let
     pkgs = set;
     config = { inherit allowUnfree; };
     # For Berth itself and for tests; no part of the nixpkgs shape.
-    debian = { inherit suite archive closure; };
+    debian = {
+      inherit suite archive closure;
+      # A package of which another .deb is taken: beside the view, with what it needs from this suite.
+      override =
+        package:
+        { version, url, hash }:
+        let
+          changed = import ./. (
+            arguments
+            // {
+              overrides.${package.debian.package} = {
+                inherit version url;
+                sha256 = hash;
+              };
+            }
+          );
+        in
+        changed.beside {
+          package = changed.${package.pname};
+          wanted = version;
+        };
+    };
   };
   set = packages // own;
 in

@@ -37,7 +37,7 @@ export interface LockedPackage {
   readonly pin: { readonly [key: string]: Json };
 }
 
-export const packageKinds = ['at', 'npm', 'pypi', 'crate', 'goModule', 'url', 'override'] as const;
+export const packageKinds = ['at', 'npm', 'pypi', 'crate', 'goModule', 'url'] as const;
 export type PackageKind = (typeof packageKinds)[number];
 
 /** @returns the name of an entry of `packages`: `nodejs@18`, `npm:typescript@5.4.5` */

@@ -9,6 +9,8 @@ import { createOutsidePackages, type ResolveOutside } from '../environment/outsi
 import { createCertificateAuthority, type CertificateAuthority } from '../libraries/proxy/certificate-authority.ts';
 import { createDownloadCache } from '../libraries/proxy/download-cache.ts';
 import { createUpstream } from '../libraries/proxy/upstream.ts';
+import { crateRegistry } from '../libraries/registries/crate.ts';
+import { goModuleRegistry } from '../libraries/registries/go-module.ts';
 import { npmRegistry } from '../libraries/registries/npm.ts';
 import { pypiRegistry } from '../libraries/registries/pypi.ts';
 import { hostSystem } from '../nix/evaluate.ts';
@@ -29,7 +31,7 @@ export function composeOutsidePackages(settings: Settings, nix: Nix, parts: Part
   const { sources, guard } = parts;
   let authority: Promise<CertificateAuthority> | undefined;
   return createOutsidePackages({
-    registries: [npmRegistry, pypiRegistry],
+    registries: [npmRegistry, pypiRegistry, crateRegistry, goModuleRegistry],
     evaluateNames: createEvaluateNames({
       nix: parts.evaluator,
       sources,

@@ -110,6 +110,7 @@ export async function compose(settings: Settings, bus: EventBus, beginWork?: () 
   const packages = createPackageLocks({
     sources,
     locks,
+    isThere: async (path) => (await nix.validPaths([path])).length > 0,
     outside: composeOutsidePackages(settings, nix, { sources, evaluator, build, guard, busybox: findBusybox }),
   });
   const evaluate = createEvaluateStep({

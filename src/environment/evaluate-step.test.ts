@@ -49,7 +49,7 @@ function stepWith(evaluate: (request: EvaluateRequest, count: number) => Promise
       keep: () => Promise.resolve(),
       fallback: () => undefined,
     }),
-    packages: { lock: () => Promise.resolve() },
+    packages: { lock: () => Promise.resolve(), ensure: () => Promise.resolve() },
     evaluator: { code: 'sha256:aa', system: 'x86_64-linux', allowUnfree: false, allowImportFromDerivation: false },
     reachable: () => 'built',
     inTurn: (_, context, work) => work(context.signal ?? new AbortController().signal),

@@ -29,7 +29,7 @@ export interface EvaluateStepOptions {
   readonly nix: Pick<Nix, 'evaluate'>;
   readonly records: EnvironmentRecords;
   readonly locks: SourceLocks;
-  readonly packages: Pick<PackageLocks, 'lock'>;
+  readonly packages: Pick<PackageLocks, 'lock' | 'ensure'>;
   readonly evaluator: EvaluatorIdentity;
   /** How what an earlier evaluation gave can still be had; a garbage collection may have taken it. */
   readonly reachable: BuildStep['reachable'];
@@ -102,6 +102,7 @@ export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
     for (;;) {
       if (request.system !== undefined) await locks.lockFor(request.system, config, flight);
       const sources = await locks.prepareAll(config, flight, request.system);
+      await options.packages.ensure(config, flight);
       const evaluation = await options.inTurn(key, { ...context, signal }, (turnSignal) =>
         nix.evaluate(
           {

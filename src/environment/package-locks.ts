@@ -33,6 +33,8 @@ export interface PackageLocksOptions {
   readonly locks: SourceLocks;
   /** For kinds other than `at`. */
   readonly outside?: ResolveOutside;
+  /** Whether a store path is there. */
+  readonly isThere?: (path: string) => Promise<boolean>;
 }
 
 export interface PackageLocks {
@@ -41,6 +43,11 @@ export interface PackageLocks {
    * @throws BerthError VERSION_UNKNOWN, VERSION_INVALID, UNKNOWN_PACKAGE
    */
   lock(config: ConfigFile, wanted: readonly WantedPackage[], context: SourceContext): Promise<void>;
+  /**
+   * Makes what the lock says was built here, and the store has not: on another machine, or after a collection.
+   * @throws BerthError HASH_MISMATCH when the registry now has something else of that version
+   */
+  ensure(config: ConfigFile, context: SourceContext): Promise<void>;
   /**
    * Resolves locked packages anew.
    * @param names of packages (`nodejs`) or entries (`nodejs@18`); none for all
@@ -204,6 +211,23 @@ export function createPackageLocks(options: PackageLocksOptions): PackageLocks {
       const start = performance.now();
       await write(config, await resolve(from, missing, context));
       context.emit({ type: 'phase.finished', phase: 'lock', ms: Math.round(performance.now() - start) });
+    },
+    async ensure(config, context) {
+      for (const entry of Object.values(locks.packages(config))) {
+        const { path, ...facts } = entry.pin;
+        if (typeof path !== 'string' || ((await options.isThere?.(path)) ?? true)) continue;
+        const from = await defaultOf(config, context);
+        const again = await options.outside?.({ ...entry, wanted: entry.version }, from, context);
+        if (!again) continue;
+        const { path: built = path, ...now } = again.pin;
+        if (JSON.stringify(now) !== JSON.stringify(facts)) {
+          throw new BerthError('HASH_MISMATCH', `${entry.name} ${entry.version} is no longer what the lock says.`, {
+            details: { wanted: facts, got: now },
+          });
+        }
+        // Another compiler may give another result, which then is what the lock has.
+        if (built !== path) await write(config, [{ locked: { ...entry, pin: { ...facts, path: built } } }]);
+      }
     },
     async update(config, names, context) {
       const before = locks.packages(config);

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, type TestContext } from 'vitest';
 import { readLock } from '../../src/config/lock.ts';
 import { BerthError } from '../../src/core/errors.ts';
+import { debianPrepared, evaluateDebian } from '../support/debian-root.ts';
 import { createFlow, runIn, type Flow } from '../support/flow.ts';
 
 let flow: Flow;
@@ -98,6 +99,35 @@ describe('pypi', () => {
   });
 });
 
+test('a crate is compiled and runs', async (context) => {
+  const { run, lock } = await online(context, 'crates', () =>
+    start('{ crate, ... }: { packages = [ (crate "shellharden" "4.3.0") ]; }\n'),
+  );
+  expect((await run('shellharden --version')).stdout).toBe('4.3.0\n');
+  expect(lock.packages?.['crate:shellharden@4.3.0']).toMatchObject({ origin: 'crates', outside: true });
+});
+
+test('a crate in a version that there is not is answered with the nearest', async (context) => {
+  const error = await errorOf('{ crate, ... }: { packages = [ (crate "shellharden" "4.99.0") ]; }\n');
+  if (error.code === 'REGISTRY_UNREACHABLE') context.skip('the registry crates cannot be reached');
+  expect(error).toMatchObject({
+    code: 'VERSION_UNKNOWN',
+    message: expect.stringMatching(/4\.3\.\d \(crates\)/) as string,
+  });
+});
+
+test('a program of a Go module is built and runs', async (context) => {
+  const { run, lock } = await online(context, 'go', () =>
+    start('{ goModule, ... }: { packages = [ (goModule "mvdan.cc/sh/v3/cmd/shfmt" "v3.5.1") ]; }\n'),
+  );
+  expect((await run("echo 'if true;then   :;fi' | shfmt")).stdout).toBe('if true; then :; fi\n');
+  expect(lock.packages?.['goModule:mvdan.cc/sh/v3/cmd/shfmt@v3.5.1']).toMatchObject({
+    origin: 'go',
+    outside: true,
+    pin: { sum: expect.stringMatching(/^h1:/) as string },
+  });
+});
+
 describe('an address', () => {
   let server: Server;
   let address: string;
@@ -132,4 +162,19 @@ describe('an address', () => {
     expect((await run('tool')).stdout).toBe('pinned\n');
     expect(lock.packages).toBeUndefined();
   });
+});
+
+test('a package of the source takes another file, with what else it needs from the source', async () => {
+  const entry = '{ inherit (pkgs.debian.archive.members.hello.entry) file sha256; }';
+  const { file = '', sha256 = '' } = (await evaluateDebian('bookworm', entry)) as Record<string, string>;
+  const [mirror = ''] = ((await debianPrepared('bookworm')).nix['mirrors'] as { main: string[] }).main;
+  const hash = `sha256-${Buffer.from(sha256, 'hex').toString('base64')}`;
+  const config = (wanted: string) =>
+    `{ pkgs, override, ... }: { packages = [ (override pkgs.hello { version = "9.9-1"; url = "${mirror}/${file}"; hash = "${wanted}"; }) ]; }\n`;
+  const { run, project } = await start(config(hash));
+  expect((await run('hello')).stdout).toBe('Hello, world!\n');
+  const { environment } = await flow.service.environment({ path: project }, flow.context('override'));
+  expect(environment.closure.paths.some((path) => path.includes('hello-9.9-1'))).toBe(true);
+  const other = `sha256-${createHash('sha256').update('other').digest('base64')}`;
+  expect(await errorOf(config(other))).toMatchObject({ code: 'HASH_MISMATCH' });
 });
