@@ -44,6 +44,7 @@ import { createDebianSource } from '../sources/debian/source.ts';
 import { nixStorePaths } from '../sources/debian/store-paths.ts';
 import { createNixpkgsSource, officialCache } from '../sources/nixpkgs/source.ts';
 import type { LockedSource, Source } from '../sources/source.ts';
+import { versionIndexFile } from '../sources/versions/version-index.ts';
 import type { Images } from '../registry/disk/images.ts';
 import type { ApiDependencies } from './api/api.ts';
 import { composeLibraries, downloadFolders } from './compose-libraries.ts';
@@ -335,6 +336,9 @@ async function composeSources(settings: Settings, nix: Nix): Promise<Record<Lock
     ...tree,
     ...(settings['nixpkgs.url'] === null ? {} : { url: settings['nixpkgs.url'] }),
     ...(settings['nixpkgs.rev'] === null ? {} : { rev: settings['nixpkgs.rev'] }),
+    ...(settings['versions.index'] === null
+      ? {}
+      : { index: versionIndexFile(settings['versions.index'], join(settings.home, 'nixpkgs/versions')) }),
   });
   return { debian, nixpkgs, path: createNixpkgsSource({ ...tree, kind: 'path' }) };
 }

@@ -175,6 +175,14 @@ export const settingsTable = {
     defaultText: 'the newest stable release of nixpkgs',
     meaning: 'Where a new lock takes nixpkgs from.',
   }),
+  'versions.index': setting({
+    variable: 'BERTH_VERSIONS_INDEX',
+    schema: optionalText,
+    values: 'an absolute path, or an http address',
+    default: null,
+    defaultText: 'none',
+    meaning: 'Which revisions of nixpkgs have which versions of packages: a data file, see docs/versions.md.',
+  }),
   'nixpkgs.rev': setting({
     variable: 'BERTH_NIXPKGS_REV',
     schema: optionalText,

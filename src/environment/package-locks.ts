@@ -97,13 +97,14 @@ export function createPackageLocks(options: PackageLocksOptions): PackageLocks {
   async function elsewhere(
     from: LockedSource,
     queries: readonly { readonly name: string; readonly query: VersionQuery }[],
+    known: readonly LockedSource[],
     context: SourceContext,
   ): Promise<(name: string) => Promise<Candidate[]>> {
     const wanted = queries.map(({ name, query }) => ({
       name,
       matches: (upstream: string, version: string) => query.matches(upstream, version),
     }));
-    const others = await sources[from.kind].elsewhere(from, wanted, context);
+    const others = await sources[from.kind].elsewhere(from, wanted, known, context);
     return async (name) => {
       const found = await Promise.all(
         others.map(async (other) =>
@@ -118,6 +119,7 @@ export function createPackageLocks(options: PackageLocksOptions): PackageLocks {
     from: LockedSource,
     wanted: readonly WantedPackage[],
     context: SourceContext,
+    known: readonly LockedSource[] = [],
   ): Promise<ResolvedPackage[]> {
     const asked = wanted
       .filter(({ kind }) => kind === 'at')
@@ -125,7 +127,7 @@ export function createPackageLocks(options: PackageLocksOptions): PackageLocks {
     const own = new Map<WantedPackage, Candidate[]>();
     for (const { one } of asked) own.set(one, await candidatesOf(from, one.name, context));
     const lacking = asked.filter(({ one, query }) => best(one.name, own.get(one) ?? [], query) === undefined);
-    const others = lacking.length > 0 ? await elsewhere(from, lacking, context) : undefined;
+    const others = lacking.length > 0 ? await elsewhere(from, lacking, known, context) : undefined;
     const resolved: ResolvedPackage[] = [];
     for (const { one, query } of asked) {
       const here = own.get(one) ?? [];
@@ -147,7 +149,7 @@ export function createPackageLocks(options: PackageLocksOptions): PackageLocks {
       version: found.version,
       origin: source.label.startsWith(source.kind) ? source.label : `${source.kind} ${source.label}`,
       outside: false,
-      pin: { source: name, attribute: found.name },
+      pin: { source: name, attribute: found.name, ...(found.storePaths ? { storePaths: found.storePaths } : {}) },
     });
     if (!found.elsewhere) return { locked: locked(from, defaultSourceName) };
     const source = await found.elsewhere.lock();
@@ -209,7 +211,7 @@ export function createPackageLocks(options: PackageLocksOptions): PackageLocks {
       const from = await defaultOf(config, context);
       context.emit({ type: 'phase.started', phase: 'lock', detail: missing.map(lockedPackageKey).join(', ') });
       const start = performance.now();
-      await write(config, await resolve(from, missing, context));
+      await write(config, await resolve(from, missing, context, Object.values(locks.read(config))));
       context.emit({ type: 'phase.finished', phase: 'lock', ms: Math.round(performance.now() - start) });
     },
     async ensure(config, context) {
@@ -245,7 +247,7 @@ export function createPackageLocks(options: PackageLocksOptions): PackageLocks {
       const from =
         (config && locks.read(config)[defaultSourceName]) ?? (await locks.lockNew(defaultSourceName, context));
       const here = await candidatesOf(from, name, context);
-      const there = await (await elsewhere(from, [{ name, query }], context))(name);
+      const there = await (await elsewhere(from, [{ name, query }], [], context))(name);
       const fitting = [here, there].flatMap((candidates) =>
         candidates
           .filter(({ upstream, version }) => query.matches(upstream, version))

@@ -33,6 +33,8 @@ export interface PackageVersion {
   readonly version: string;
   /** As its project does: `18.20.4`. */
   readonly upstream: string;
+  /** Its builds in a binary cache by system, where they are known. */
+  readonly storePaths?: Readonly<Record<string, string>>;
 }
 
 export interface VersionWanted {
@@ -76,11 +78,13 @@ export interface Source {
   versions(locked: LockedSource, name: string, context: SourceContext): Promise<PackageVersion[]>;
   /**
    * @returns other revisions that may have what the locked one lacks, such as Debian's other suites
-   * @param wanted packages that are looked for
+   * @param wanted packages that are looked for; the first revisions of the result have them all, and are as few as can be
+   * @param known revisions that are locked already, for other packages
    */
   elsewhere(
     locked: LockedSource,
     wanted: readonly VersionWanted[],
+    known: readonly LockedSource[],
     context: SourceContext,
   ): Promise<readonly VersionsElsewhere[]>;
   /** @returns the names nearest to an unknown one, best first */

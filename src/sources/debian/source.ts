@@ -120,7 +120,7 @@ export function createDebianSource(options: DebianSourceOptions): Source {
     },
     has: async (locked, name, context) => (await entriesOf(locked, context)).some((entry) => entry.name === name),
     versions: async (locked, name, context) => versionsOf(await entriesOf(locked, context), name),
-    elsewhere: async (locked, _wanted, context) => {
+    elsewhere: async (locked, _wanted, _known, context) => {
       const { suite: own, architecture } = pinOf(locked);
       const found: VersionsElsewhere[] = [];
       for (const suite of options.suites ?? knownSuites) {

@@ -17,7 +17,9 @@ import type { Nix } from '../../nix/nix.ts';
 import type { BinaryCache } from '../../nix/realise.ts';
 import { physicalPath, type StorePath } from '../../nix/store.ts';
 import type { Json, LockedSource, PackageMatch, PreparedSource, Source, SourceContext } from '../source.ts';
+import type { VersionIndex, VersionIndexFile } from '../versions/version-index.ts';
 import { treePinOf, type TreePin } from './pin.ts';
+import { revisionsWith } from './revisions-with.ts';
 
 /** The binary cache of nixpkgs' own builds. */
 export const officialCache: BinaryCache = {
@@ -40,6 +42,8 @@ export interface NixpkgsSourceOptions {
   /** Finds the address that one leads to, so that a channel's lock names the release behind it. Default: over HTTP. */
   readonly resolve?: (url: string, signal?: AbortSignal) => Promise<string | undefined>;
   readonly now?: () => Date;
+  /** Which other revisions have which versions. Default: none is known. */
+  readonly index?: VersionIndexFile;
 }
 
 /** @returns the source; nothing is read or fetched before it is asked */
@@ -113,6 +117,19 @@ export function createNixpkgsSource(options: NixpkgsSourceOptions): Source {
     return work;
   }
 
+  async function lockRevision(
+    revision: VersionIndex['revisions'][number],
+    context: SourceContext,
+  ): Promise<LockedSource> {
+    const url = revision.url ?? githubTarball(nixpkgsRepository, revision.rev);
+    const { label, pin } = await lockTree(kind, url, nix, context);
+    if (pin['narHash'] === revision.narHash) return { kind, label, pin: { ...pin, rev: revision.rev } };
+    throw new BerthError('HASH_MISMATCH', `${url} is not what the version index says.`, {
+      hint: 'Update the version index (setting versions.index), or correct it.',
+      details: { url, wanted: revision.narHash, got: pin['narHash'] },
+    });
+  }
+
   return {
     kind,
     async lock(request, context) {
@@ -138,7 +155,11 @@ export function createNixpkgsSource(options: NixpkgsSourceOptions): Source {
         .filter((found) => found.name === name)
         .map(({ version }) => ({ name, version, upstream: version }));
     },
-    elsewhere: () => Promise.resolve([]),
+    async elsewhere(_locked, wanted, known, context) {
+      if (!options.index) return [];
+      const index = await options.index.load(context.signal);
+      return revisionsWith(index, wanted, known, (revision) => lockRevision(revision, context));
+    },
     async nearest(locked, name, context) {
       const packages = await packagesOf(locked, true, context);
       return nearestNames(
@@ -191,6 +212,7 @@ async function addFolder(
   return { path, narHash: await nix.narHashOf(path) };
 }
 
+const nixpkgsRepository = 'https://github.com/NixOS/nixpkgs';
 const stable = (release: string) => `https://channels.nixos.org/nixos-${release}/nixexprs.tar.xz`;
 
 /** @returns the address of one tarball, or a folder, that stays what it is */
@@ -202,7 +224,7 @@ async function addressOf(
   signal?: AbortSignal,
 ): Promise<string> {
   if (wanted === undefined) {
-    if (rev !== undefined) return githubTarball('https://github.com/NixOS/nixpkgs', rev);
+    if (rev !== undefined) return githubTarball(nixpkgsRepository, rev);
     for (const release of stableReleases(now)) {
       const found = await resolve(stable(release), signal);
       if (found !== undefined) return found;
