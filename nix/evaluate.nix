@@ -64,6 +64,7 @@ let
       goModule
       url
       override
+      source
       ;
   }
   // builtins.listToAttrs (
@@ -81,6 +82,7 @@ let
     "goModule"
     "url"
     "override"
+    "source"
   ];
 
   call =

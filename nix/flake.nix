@@ -5,6 +5,8 @@
   importFile,
   sources,
   fetchTree,
+  # Whether its packages are meant, not its shell.
+  packages ? false,
 }:
 
 let
@@ -102,6 +104,13 @@ let
 
   outputs = results.${lock.root}.outputs;
 in
+if packages then
+  outputs.legacyPackages.${system} or outputs.packages.${system} or (fail "CONFIG_TYPE" {
+    key = "source";
+    expected = "a flake with packages.${system} or legacyPackages.${system}";
+    actual = "a flake without them";
+  })
+else
 outputs.devShells.${system}.default or outputs.devShell.${system} or outputs.packages.${system}.default
   or outputs.defaultPackage.${system} or (fail "CONFIG_TYPE" {
     key = null;

@@ -44,7 +44,10 @@ let
     builtins = builtins // overrides // { builtins = builtins // overrides; };
   };
 
-  sources = import ./sources.nix { inherit request importFile; };
+  sources = import ./sources.nix {
+    inherit request importFile;
+    inherit (fetchers) fetchTree;
+  };
 in
 {
   inherit importFile sources;

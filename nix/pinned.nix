@@ -77,9 +77,34 @@ let
   isMissing = package: package ? berthNeeded;
   isBeside = package: package ? named;
   newerThan = a: b: builtins.compareVersions a.version b.version > 0;
+
+  # A user's own source: source { url = "https://…"; rev = "…"; overlays = [ ./overlay.nix ]; config = { }; }
+  ownSource =
+    {
+      url,
+      rev ? "",
+      overlays ? [ ],
+      config ? { },
+    }:
+    let
+      from = { url = toString url; rev = toString rev; };
+      name = "own-${builtins.substring 0 16 (builtins.hashString "sha256" (builtins.toJSON from))}";
+      load = overlay: if builtins.isFunction overlay then overlay else sources.importFile overlay;
+    in
+    if sources.has name then
+      sources.load name {
+        inherit config;
+        overlays = map load overlays;
+      }
+    else
+      fail "SOURCE_NEEDED" {
+        source = name;
+        inherit from;
+      };
 in
 {
   at = pinned "at";
+  source = ownSource;
   # From outside of the sources.
   npm = pinned "npm";
   pypi = pinned "pypi";

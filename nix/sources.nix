@@ -7,6 +7,8 @@
   request,
   # Imports a file of the project: overlays may lie there.
   importFile,
+  # See fetch.nix: for the inputs of a flake.
+  fetchTree ? _: throw "A flake's inputs can't be fetched here.",
 }:
 
 let
@@ -32,7 +34,21 @@ let
       ...
     }@arguments:
     let
-      value = import source.path;
+      isFlake = !builtins.pathExists (source.path + "/default.nix");
+      value = if isFlake then ofFlake else import source.path;
+      packages = import ./flake.nix {
+        request = request // {
+          directory = source.path;
+          config = source.path + "/flake.nix";
+        };
+        inherit sources fetchTree;
+        importFile = import;
+        packages = true;
+      };
+      # A flake's packages take overlays where they are an extensible set, as nixpkgs' are.
+      ofFlake =
+        { overlays, ... }:
+        builtins.foldl' (set: overlay: if set ? extend then set.extend overlay else set // overlay set set) packages overlays;
       given = arguments // {
         system = arguments.system or arguments.localSystem.system or system;
         config =
@@ -66,9 +82,15 @@ let
   defaultKind = request.sources.${request.defaultSource}.kind or null;
 
   sets = builtins.mapAttrs (_: importer: importer { }) importers;
+  sources = {
+    inherit default importFile;
+  };
 in
 {
-  inherit sets;
+  inherit sets importFile;
+
+  # A source with arguments of nixpkgs' own.
+  load = name: importers.${name};
 
   # Whether the request has the source.
   has = name: request.sources ? ${name};

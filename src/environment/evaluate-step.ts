@@ -122,7 +122,7 @@ export function createEvaluateStep(options: EvaluateStepOptions): EvaluateStep {
       if (evaluation.ok) return evaluation;
       const source = sourceNeeded(evaluation.error);
       const versions = packagesNeeded(evaluation.error, locks.packages(config));
-      if (source !== undefined) await locks.lockNamed(config, source, flight);
+      if (source) await locks.lockNamed(config, source.name, flight, source.from);
       else if (versions.length > 0) await options.packages.lock(config, versions, flight);
       else return evaluation;
     }
@@ -209,9 +209,15 @@ function mentionsDefaultSource(config: ConfigFile): boolean {
   return /\bpkgs\b|<nixpkgs>/.test(readFileSync(config.file, 'utf8'));
 }
 
-function sourceNeeded(error: BerthError): string | undefined {
-  const source = error.details?.['source'];
-  return error.code === 'SOURCE_NEEDED' && typeof source === 'string' ? source : undefined;
+const neededSchema = z.object({
+  source: z.string(),
+  from: z.object({ url: z.string(), rev: z.string() }).optional(),
+});
+
+function sourceNeeded(error: BerthError): { name: string; from?: { url: string; rev: string } } | undefined {
+  if (error.code !== 'SOURCE_NEEDED') return undefined;
+  const { source: name, from } = neededSchema.parse(error.details);
+  return from ? { name, from } : { name };
 }
 
 const wantedSchema = z.array(z.object({ kind: z.enum(packageKinds), name: z.string(), wanted: z.string() }));

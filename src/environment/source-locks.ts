@@ -23,6 +23,12 @@ export interface SourceLocksOptions {
   readonly fallback: (kind: LockedSource['kind']) => LockedSource | undefined;
 }
 
+/** Where a user's own source comes from; `rev` is empty where there is none. */
+export interface SourceAddress {
+  readonly url: string;
+  readonly rev: string;
+}
+
 export interface SourceLocks {
   /** @param system Nix's name of another system than this machine's, whose packages are meant */
   read(config: ConfigFile, system?: string): Readonly<Record<string, LockedSource>>;
@@ -33,11 +39,14 @@ export interface SourceLocks {
   /** Changes the lock; nobody else does meanwhile. */
   change(config: ConfigFile, change: (lock: Lock) => Lock): Promise<void>;
   /** Asks upstream for a source, without locking it anywhere. */
-  lockNew(name: string, context: SourceContext): Promise<LockedSource>;
+  lockNew(name: string, context: SourceContext, from?: SourceAddress): Promise<LockedSource>;
   /** The kind that the config's default source has, or would get. */
   defaultKind(config: ConfigFile): LockedSource['kind'];
-  /** Locks a source that a config asks for by its name; a no-op when it is locked. */
-  lockNamed(config: ConfigFile, name: string, context: SourceContext): Promise<void>;
+  /**
+   * Locks a source that a config asks for by its name; a no-op when it is locked.
+   * @param from where a user's own source comes from
+   */
+  lockNamed(config: ConfigFile, name: string, context: SourceContext, from?: SourceAddress): Promise<void>;
   /** Asks upstream again for these sources. @returns the names whose lock has changed */
   update(config: ConfigFile, names: readonly string[], context: SourceContext): Promise<string[]>;
   /** Locks for another system what is locked for each system by itself; a no-op when it is. */
@@ -94,12 +103,15 @@ export function createSourceLocks(options: SourceLocksOptions): SourceLocks {
     });
   }
 
-  async function lockNew(name: string, context: SourceContext): Promise<LockedSource> {
-    const kind = kindOf(name);
-    context.emit({ type: 'phase.started', phase: 'lock', detail: name });
+  async function lockNew(name: string, context: SourceContext, from?: SourceAddress): Promise<LockedSource> {
+    const ownKind = from?.url.startsWith('/') ? 'path' : 'nixpkgs';
+    const kind = from ? ownKind : kindOf(name);
+    context.emit({ type: 'phase.started', phase: 'lock', detail: from?.url ?? name });
     const start = performance.now();
-    const locked = await options.sources[kind].lock({}, context).catch((error: unknown) => {
-      const fallback = options.fallback(kind);
+    const request = from ? { url: from.url, ...(from.rev === '' ? {} : { rev: from.rev }) } : {};
+    const locked = await options.sources[kind].lock(request, context).catch((error: unknown) => {
+      // What is in the store is another source than one of a user's own.
+      const fallback = from ? undefined : options.fallback(kind);
       if (!(error instanceof BerthError) || error.code !== 'MIRROR_UNREACHABLE' || !fallback) throw error;
       context.emit({ type: 'warning', message: `${error.message} ${fallback.label} is used, which is in the store.` });
       return fallback;
@@ -121,9 +133,9 @@ export function createSourceLocks(options: SourceLocksOptions): SourceLocks {
     change,
     lockNew,
     defaultKind: (config) => read(config)[defaultSourceName]?.kind ?? options.defaultKind,
-    async lockNamed(config, name, context) {
+    async lockNamed(config, name, context, from) {
       if (read(config)[name]) return;
-      await save(config, name, await lockNew(name, context));
+      await save(config, name, await lockNew(name, context, from));
     },
     async update(config, names, context) {
       const before = read(config);

@@ -19,6 +19,7 @@ const ownErrorSchema = z.looseObject({
   actual: z.string().optional(),
   name: z.string().optional(),
   source: z.string().optional(),
+  from: z.object({ url: z.string(), rev: z.string() }).optional(),
   feature: z.string().optional(),
   url: z.string().optional(),
   fetcher: z.string().optional(),
@@ -182,7 +183,7 @@ function fromOwnError(own: OwnError, failure: FailedEvaluation): BerthError {
         `The config asks for the source \`${own.source ?? ''}\`, which is not locked.`,
         {
           ...location,
-          details: { source: own.source ?? '' },
+          details: { source: own.source ?? '', ...(own.from ? { from: own.from } : {}) },
         },
       );
     case 'PACKAGES_NEEDED':

@@ -71,7 +71,9 @@ export function createNixpkgsSource(options: NixpkgsSourceOptions): Source {
       ? await nix.addToStore(pin.url, 'source', context.signal)
       : fetchedPath(
           await nix.fetch(
-            { fetcher: 'fetchTarball', arguments: { url: pin.url, sha256: pin.narHash, name: 'source' } },
+            isGit(pin.url)
+              ? { fetcher: 'fetchGit', arguments: gitArguments(pin.url) }
+              : { fetcher: 'fetchTarball', arguments: { url: pin.url, sha256: pin.narHash, name: 'source' } },
             context.signal,
           ),
         );
@@ -180,8 +182,8 @@ async function lockTree(
     ? await addFolder(url, nix, context.signal)
     : await fetchTree(url, nix, context.signal);
   const tree = physicalPath(nix.store, path);
-  if (!existsSync(join(tree, 'default.nix'))) {
-    throw new BerthError('SOURCE_UNKNOWN', `${url} has no default.nix, so it is no nixpkgs.`);
+  if (!['default.nix', 'flake.nix'].some((name) => existsSync(join(tree, name)))) {
+    throw new BerthError('SOURCE_UNKNOWN', `${url} has neither default.nix nor flake.nix, so it is no source.`);
   }
   const rev = /\b[0-9a-f]{40}\b/.exec(url)?.[0] ?? readLine(join(tree, '.git-revision'));
   const version = readLine(join(tree, 'lib/.version')) ?? readLine(join(tree, '.version'));
@@ -198,7 +200,12 @@ async function fetchTree(
   nix: NixpkgsSourceOptions['nix'],
   signal?: AbortSignal,
 ): Promise<{ path: StorePath; narHash: string }> {
-  const fetched = await nix.fetch({ fetcher: 'fetchTree', arguments: { type: 'tarball', url } }, signal);
+  const fetched = await nix.fetch(
+    isGit(url)
+      ? { fetcher: 'fetchGit', arguments: gitArguments(url) }
+      : { fetcher: 'fetchTree', arguments: { type: 'tarball', url } },
+    signal,
+  );
   return { path: fetchedPath(fetched), narHash: z.string().parse(fetched['narHash']) };
 }
 
@@ -234,8 +241,24 @@ async function addressOf(
     });
   }
   if (wanted.startsWith('/')) return wanted.replace(/\/+$/, '') || '/';
+  const github = /^github:([\w.-]+)\/([\w.-]+)(?:\/([\w./-]+))?$/.exec(wanted);
+  if (github) {
+    const repository = `https://github.com/${github[1] ?? ''}/${github[2] ?? ''}`;
+    return githubTarball(repository, github[3] ?? rev ?? (await headOf(repository, signal)));
+  }
+  if (isGit(wanted)) {
+    const url = new URL(wanted.slice('git+'.length));
+    url.searchParams.set(
+      'rev',
+      url.searchParams.get('rev') ?? rev ?? (await headOf(url.origin + url.pathname, signal)),
+    );
+    return `git+${url.href}`;
+  }
   if (!/^https?:\/\//.test(wanted)) {
-    throw new BerthError('SETTING_INVALID', `\`${wanted}\` is neither an http address nor an absolute folder.`);
+    throw new BerthError(
+      'SETTING_INVALID',
+      `\`${wanted}\` is neither an http address, a git or GitHub repository, nor an absolute folder.`,
+    );
   }
   if (isRepository(wanted)) return githubTarball(wanted, rev ?? (await headOf(wanted, signal)));
   const found = await resolve(wanted, signal);
@@ -258,6 +281,17 @@ export function stableReleases(now: Date): string[] {
     }
   }
   return releases;
+}
+
+/** A flake's notation of a git repository: `git+https://…?rev=…`. */
+function isGit(url: string): boolean {
+  return /^git\+https?:\/\//.test(url);
+}
+
+/** A revision may be of any branch. */
+function gitArguments(address: string): Record<string, unknown> {
+  const url = new URL(address.slice('git+'.length));
+  return { url: url.origin + url.pathname, rev: url.searchParams.get('rev') ?? '', allRefs: true, name: 'source' };
 }
 
 function isRepository(url: string): boolean {
