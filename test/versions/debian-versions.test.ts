@@ -4,8 +4,14 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readLock } from '../../src/config/lock.ts';
 import { BerthError } from '../../src/core/errors.ts';
-import { debianPrepared } from '../support/debian-root.ts';
+import { createEvaluateNames } from '../../src/environment/evaluate-names.ts';
+import { createPackageLocks } from '../../src/environment/package-locks.ts';
+import type { SourceLocks } from '../../src/environment/source-locks.ts';
+import { hostSystem } from '../../src/nix/evaluate.ts';
+import { createNix } from '../../src/nix/nix.ts';
+import { debianLock, debianPrepared, debianSource, debianStore } from '../support/debian-root.ts';
 import { createFlow, runIn, type Flow } from '../support/flow.ts';
+import { repository } from '../support/nixpkgs-fixture.ts';
 import { testHome } from '../support/test-home.ts';
 
 let flow: Flow;
@@ -131,6 +137,42 @@ python3@3.13 -m venv --without-pip /tmp/v && /tmp/v/bin/python -c 'import sys; p
     );
     expect(readLock(join(project, 'berth.lock')).packages?.['nodejs@20']?.version).toMatch(/^20\./);
   });
+});
+
+test('names of a registry may have versions', async () => {
+  const nix = createNix({
+    store: debianStore,
+    nixFolder: join(repository, 'nix'),
+    home: join(flow.home, 'nix-names'),
+    settings: { substituters: [], trustedPublicKeys: [] },
+    environment: { PATH: process.env['PATH'] ?? '' },
+  });
+  try {
+    const debian = debianSource();
+    const sources = { debian, nixpkgs: debian, path: debian };
+    const names = createEvaluateNames({
+      nix,
+      sources,
+      packages: createPackageLocks({ sources, locks: {} as SourceLocks }),
+      evaluator: { system: hostSystem(), allowUnfree: false },
+      folder: join(flow.home, 'names'),
+    });
+    const locked = await debianLock('bookworm');
+    const { config } = await names(['jq', 'nodejs@20'], locked, flow.context('names'));
+    expect(config.packages).toEqual([
+      expect.objectContaining({ name: 'jq', source: 'debian' }),
+      expect.objectContaining({
+        name: 'nodejs',
+        version: expect.stringMatching(/^20\./) as string,
+        source: 'debian trixie',
+      }),
+    ]);
+    for (const name of ['nodejs@"', 'nodejs@', 'no${x}de@18']) {
+      await expect(names([name], locked, flow.context('names'))).rejects.toBeInstanceOf(BerthError);
+    }
+  } finally {
+    await nix.close();
+  }
 });
 
 describe("a version that can't be had", () => {
