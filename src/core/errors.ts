@@ -401,6 +401,19 @@ export const catalogue = {
     meaning: 'The limit on the disk for images is reached, and all that is there is pinned or in use.',
     hint: 'Raise BERTH_REGISTRY_MAX_BYTES, or see `berth images ls` and unpin or remove some.',
   },
+  IMAGE_NAME_INVALID: {
+    ...user,
+    exitCode: 65,
+    meaning: 'The name or tag of an image that is to be built when it is pulled means no packages.',
+    hint: 'Names are lists of packages such as `python3/git`; docs/registry.md says how others are written.',
+  },
+  IMAGE_NOT_READY: {
+    ...system,
+    retryable: true,
+    exitCode: 75,
+    meaning: 'An image that is built because it was pulled is not ready yet. The build goes on.',
+    hint: 'Pull it again; `berth builds` tells how far it is.',
+  },
   IMAGE_UNKNOWN: {
     ...user,
     exitCode: 66,

@@ -15,7 +15,7 @@ const redirectSeconds = 15 * 60;
 export function composeRegistry(
   settings: Settings,
   bus: EventBus,
-  more: Pick<RegistryOptions, 'beginWork' | 'onMissing' | 'storedName'> = {},
+  more: Pick<RegistryOptions, 'beginWork' | 'onMissing' | 'storedName' | 'readOnly'> = {},
 ): Registry {
   return createRegistry({
     blobs: composeBlobs(settings),

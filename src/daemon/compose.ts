@@ -49,7 +49,10 @@ import type { Images } from '../registry/disk/images.ts';
 import type { ApiDependencies } from './api/api.ts';
 import { composeLibraries, downloadFolders } from './compose-libraries.ts';
 import { composeNixCache } from './compose-nix-cache.ts';
+import { composeBuildOnPull } from './compose-build-on-pull.ts';
 import { composeRegistry } from './compose-registry.ts';
+import { builtPrefix } from '../registry/names/image-name.ts';
+import type { Registry } from '../registry/registry.ts';
 import { composeAttestations } from './compose-attestations.ts';
 import { composeOutsidePackages } from './compose-packages.ts';
 import { composeRegistryClient } from './compose-registry-client.ts';
@@ -135,7 +138,13 @@ export async function compose(settings: Settings, bus: EventBus, beginWork?: () 
   const folders = createWaitingFolders(isThere);
   const engines = composeEngines(settings, nix.store, bus, loopback, folders);
   const imageRecords = createImageRecords(database);
-  const registry = composeRegistry(settings, bus, beginWork ? { beginWork } : {});
+  const registry: Registry = composeRegistry(settings, bus, {
+    ...(beginWork ? { beginWork } : {}),
+    // Made further down: it needs what stands on the registry's blobs.
+    onMissing: (...asked) => onPull.onMissing(...asked),
+    storedName: (repository) => onPull.storedName(repository),
+    readOnly: (repository) => repository.startsWith(builtPrefix),
+  });
   const imageParts = composeImages(settings, {
     nix,
     records: imageRecords,
@@ -143,6 +152,11 @@ export async function compose(settings: Settings, bus: EventBus, beginWork?: () 
     busybox: findBusybox(),
     // Layers are read here again and again, so they stay on this disk where the registry's blobs are elsewhere.
     ...(settings['registry.storage'] === 'disk' ? { blobs: registry.blobs } : {}),
+  });
+  const onPull = composeBuildOnPull(settings, {
+    ...{ evaluator, sources, packages, sourceKeeper, build, guard, registry, step: imageParts.step },
+    emit: bus.emitter('registry'),
+    ...(beginWork ? { beginWork } : {}),
   });
   const berths = createBerths({
     records: createBerthRecords(database),
@@ -275,7 +289,7 @@ export async function compose(settings: Settings, bus: EventBus, beginWork?: () 
     needed: async () => builder.statistics().running > 0 || berthsRun(),
     async close() {
       clearInterval(flushing);
-      await builder.close();
+      await Promise.all([onPull.close(), builder.close()]);
       for (const engine of engines) await engine.close?.();
       await loopback.close();
       await imageParts.close();

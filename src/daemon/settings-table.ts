@@ -558,6 +558,13 @@ export const settingsTable = {
     defaultText: 'none',
     meaning: 'Most that blobs of images and uploads may take. Past it, images that are cheapest to lose are evicted.',
   }),
+  'registry.waitMs': setting({
+    variable: 'BERTH_REGISTRY_WAIT_MS',
+    schema: milliseconds,
+    values: timeValues,
+    default: 60_000,
+    meaning: 'How long a pull waits for an image that is being built, before it is told to come again.',
+  }),
   'registry.s3.bucket': setting({
     variable: 'BERTH_REGISTRY_S3_BUCKET',
     schema: optionalText,

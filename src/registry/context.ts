@@ -27,6 +27,8 @@ export interface RegistryContext {
   readonly onMissing?: OnMissing;
   /** @returns the one name under which a repository is stored that can be spelled in several ways */
   readonly storedName: (repository: string) => string;
+  /** Whether a stored repository takes no pushes: what is in it is built. */
+  readonly readOnly: (repository: string) => boolean;
   /** Answers pulls of blobs by a redirect to where the store of blobs has them, where it can. */
   readonly redirectSeconds: number | null;
   /** Says that something is under way. @returns says that it has ended */

@@ -94,8 +94,11 @@ async function takeManifest(
   name: string,
   reference: Reference,
 ): Promise<Response> {
-  const { manifests, leases, storedName, idleMs } = context;
+  const { manifests, leases, storedName, readOnly, idleMs } = context;
   const repository = storedName(name);
+  if (readOnly(repository)) {
+    throw new Refusal('DENIED', `${name} is built from packages of these names: push to another name.`);
+  }
   const bytes = await wholeBodyOf(request, maxManifestBytes, idleMs);
   const digest = digestAs(bytes, 'digest' in reference ? reference.digest : wantedDigest(url));
   const manifest = readManifest(bytes, digest, request.headers.get('content-type'));

@@ -29,6 +29,8 @@ export interface RegistryOptions {
   readonly authorise?: Authorise;
   /** Names that mean the same are stored as one. Default: each name is its own. */
   readonly storedName?: (repository: string) => string;
+  /** Stored repositories that take no pushes. Default: all take them. */
+  readonly readOnly?: (repository: string) => boolean;
   /** Most bytes of blobs and uploads; past it images are evicted. Default null: no limit. */
   readonly maxBytes?: number | null;
   /** Seconds that a redirect to the store of blobs stays valid. Default null: blobs are sent, not redirected to. */
@@ -89,6 +91,7 @@ export function createRegistry(options: RegistryOptions): Registry {
     ...{ blobs, manifests, leases, uploads },
     ...(options.onMissing ? { onMissing: options.onMissing } : {}),
     storedName: options.storedName ?? ((repository) => repository),
+    readOnly: options.readOnly ?? (() => false),
     redirectSeconds: options.redirectSeconds ?? null,
     idleMs: options.idleMs ?? minute,
     beginWork: options.beginWork ?? (() => () => undefined),
