@@ -8,7 +8,7 @@ import { BerthError } from '../../core/errors.ts';
 
 /** @returns the one way in which Berth itself writes a name of printable ASCII */
 export function encodeSegment(name: string): string {
-  const encoded = [...name].map((character, at) => encodeCharacter(character, name[at - 1], name[at + 1])).join('');
+  const encoded = Array.from(name, (character, at) => encodeCharacter(character, name[at - 1], name[at + 1])).join('');
   if (encoded.startsWith('__')) return `0${encoded}`;
   // Else it would read as the mark of an escaped beginning.
   return encoded.startsWith('0__') ? `0__30${encoded.slice(1)}` : encoded;
