@@ -133,6 +133,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import('./commands/demo.ts')).demoCommand,
   },
   {
+    name: 'bench',
+    summary: 'Measure the modes against each other on this machine',
+    load: async () => (await import('./commands/bench.ts')).benchCommand,
+  },
+  {
     name: 'completion',
     summary: 'Print a completion script for a shell',
     load: async () => (await import('./commands/completion.ts')).completionCommand,
