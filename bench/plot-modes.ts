@@ -31,9 +31,9 @@ const all: Plot[] = atOnce.flatMap((count) => [
   {
     file: `modes-ready-${count}.svg`,
     title: `Time to ready, ${count} at once`,
-    unit: 'seconds',
+    unit: 'ms',
     logarithmic: true,
-    value: (it: Measurement) => (it.atOnce === count ? Math.round(median(it.readyMs)) / 1000 : null),
+    value: (it: Measurement) => (it.atOnce === count ? Math.round(median(it.readyMs)) : null),
   },
 ]);
 all.push(
@@ -75,7 +75,7 @@ function draw(plot: Plot): void {
       name: plot.unit,
       nameTextStyle: { color: '#222' },
       axisLabel: { color: '#222' },
-      ...(plot.logarithmic ? { min: 0.01 } : {}),
+      ...(plot.logarithmic ? { min: 1 } : {}),
     },
     series: shown.map((mode) => ({
       name: mode,
