@@ -38,7 +38,8 @@ import { hostSystem } from '../nix/evaluate.ts';
 import { createNix, type Nix } from '../nix/nix.ts';
 import { createWaitingFolders } from '../materialise/waiting-folders.ts';
 import { physicalPath, type StorePath } from '../nix/store.ts';
-import { aptChecksValidUntil, aptMirrors, withSecurity, type DebianMirrors } from '../sources/debian/mirrors.ts';
+import { aptChecksValidUntil } from '../sources/debian/mirrors.ts';
+import { debianMirrors } from './debian-mirrors.ts';
 import { createDebianPlain } from '../sources/debian/plain/plain.ts';
 import { createDebianSource } from '../sources/debian/source.ts';
 import { nixStorePaths } from '../sources/debian/store-paths.ts';
@@ -355,11 +356,4 @@ async function composeSources(settings: Settings, nix: Nix): Promise<Record<Lock
       : { index: versionIndexFile(settings['versions.index'], join(settings.home, 'nixpkgs/versions')) }),
   });
   return { debian, nixpkgs, path: createNixpkgsSource({ ...tree, kind: 'path' }) };
-}
-
-async function debianMirrors(settings: Settings): Promise<DebianMirrors> {
-  const found = await aptMirrors();
-  const main = settings['debian.mirror'] === null ? found.main : [settings['debian.mirror']];
-  if (settings['debian.securityMirror'] !== null) return { main, security: [settings['debian.securityMirror']] };
-  return settings['debian.mirror'] === null ? found : withSecurity({ main, security: [] });
 }
